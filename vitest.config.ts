@@ -38,6 +38,7 @@ const QUIET = [
     'lmdb-crash',
     'load',
     'load-fleet',
+    'nats-cluster',
     'nats-failures',
     'load-mix',
     'ops',
@@ -46,6 +47,7 @@ const QUIET = [
     'report',
     'workers',
     'workers-deaths',
+    'workers-memory',
   ]),
   'test/native-notes.test.ts',
 ];
@@ -65,11 +67,11 @@ const NO_UNITS = [
  * that computes beside those that wait.
  */
 const LONGEST = [
+  'test/readme.wire.ts',
   'test/clients/matrix.wire.ts',
   'test/http-gate.wire.ts',
   'test/poll.wire.ts',
   'test/answers.wire.ts',
-  'test/readme.wire.ts',
   'test/terminal.wire.ts',
   'test/hostile.wire.ts',
   'test/demo-layout.wire.ts',

@@ -264,7 +264,7 @@ export const CHANNEL_BYTES = 600;
 /**
  * Time of one slice of a sweep, of events entering rings, of expired deadlines and of lines that
  * are ended, ms; then the loop runs accepts, publishes and health checks. core/pump.ts,
- * core/entrance.ts, core/deadlines.ts, core/line-ends.ts
+ * core/entrance.ts, core/deadlines.ts, core/line-ends.ts, core/page-turns.ts
  */
 export const SWEEP_SLICE_MS = 2;
 
@@ -1106,6 +1106,14 @@ export const NATS_COPY_RETRY_MS_MAX = 60_000;
 
 /** Channels whose last deletion is remembered, about 150 B each. log/nats/marks.ts */
 export const NATS_MARKS_MAX = 10_000;
+
+/**
+ * Channels of which a server remembers what it has seen in the stream, about 400 B each; spans
+ * without a message that it remembers of each, 16 B each. Past them a position that the stream no
+ * longer has may be told of a gap where nothing was lost. log/nats/seen-ids.ts
+ */
+export const NATS_SEEN_CHANNELS_MAX = 50_000;
+export const NATS_SEEN_SPANS_MAX = 8;
 
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);

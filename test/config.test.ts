@@ -126,6 +126,7 @@ describe('the table of options', () => {
       natsCreds: undefined,
       natsUser: undefined,
       natsPassword: undefined,
+      natsToken: undefined,
       natsTlsCa: undefined,
       publishKey: undefined,
       keys: [],
@@ -178,6 +179,7 @@ describe('the table of options', () => {
     const secrets = Object.entries<OptionRow>(OPTIONS).filter(([, row]) => row.secret);
     expect(secrets.map(([setting]) => setting)).toEqual([
       'natsPassword',
+      'natsToken',
       'publishKey',
       'keys',
       'jwtSecret',
@@ -494,6 +496,10 @@ const TEXTS: Record<
   },
   natsPassword: {
     good: [['p@ss:word/', 'p@ss:word/']],
+    bad: ['', 'a b'],
+  },
+  natsToken: {
+    good: [['s3cr3t', 's3cr3t']],
     bad: ['', 'a b'],
   },
   natsTlsCa: {
@@ -1289,6 +1295,10 @@ describe('options of the log', () => {
       ['--nats-user=u', '--nats-password=p', '--nats-creds=c'],
       '--nats-creds and --nats-user exclude each other: a server signs in once',
     ],
+    [
+      ['--nats-user=u', '--nats-password=p', '--nats-token=t'],
+      '--nats-token and --nats-user exclude each other: a server signs in once',
+    ],
   ])('%j: %s', (args, expected) => {
     expect(refusal(() => parse(args))).toBe(expected);
   });
@@ -1444,6 +1454,7 @@ describe('--print-config', () => {
       ['nats-creds', 'none', 'default'],
       ['nats-user', 'none', 'default'],
       ['nats-password', 'none', 'default'],
+      ['nats-token', 'none', 'default'],
       ['nats-tls-ca', 'none', 'default'],
       ['publish-key', '********', 'flag'],
       ['keys', 'none', 'default'],

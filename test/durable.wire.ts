@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import { SseLine } from './support/line.js';
+import { NdjsonLine, SseLine } from './support/line.js';
 import { runHoldline, serverForTest, type Flags, type TestServer } from './support/server.js';
 import { codeOf, jsonOf, type Answer } from './support/wire.js';
 
@@ -115,6 +115,41 @@ describe('a server that is killed and started again', () => {
     expect(await poll(next, `/a?since=${before}&limit=9`)).toMatchObject([{ id: after, gap: {} }]);
   });
 
+  test('answers a channel that was deleted as before, whoever asks', async () => {
+    const { server, again } = await serverOnLog();
+    const before = await server.publish('a', 'before');
+    await server.publish('a', 'lost');
+    const { id: deleted } = await server.deleteChannel('a');
+    const sse = { Accept: 'text/event-stream' };
+    const answers = async (one: TestServer) => {
+      const asked: readonly (readonly ['GET' | 'HEAD', string, Record<string, string>])[] = [
+        ['HEAD', '/a', sse],
+        ['GET', '/a', sse],
+        ['GET', '/a', { ...sse, 'Last-Event-ID': String(before) }],
+        ['GET', '/a', { ...sse, 'Last-Event-ID': String(deleted) }],
+        ['GET', `/a?since=${before}&wait=0`, {}],
+        ['GET', `/a?since=${deleted}&wait=0`, {}],
+      ];
+      const found = await Promise.all(
+        asked.map(async ([method, path, headers]) => one.request(method, path, { headers })),
+      );
+      return found.map(({ status, text }) => [status, text]);
+    };
+    const nothing = [204, ''];
+    const expected = Array.from({ length: 6 }, () => nothing);
+    expect(await answers(server)).toEqual(expected);
+    const next = await again(server);
+    expect(await answers(next)).toEqual(expected);
+    // A stream that an EventSource does not read is opened, and lives.
+    const line = await NdjsonLine.open(next.port, '/a');
+    const id = await next.publish('a', 'again');
+    await line.waitForId(id);
+    line.close();
+    const stream = await SseLine.open(next.port, '/a?since=0');
+    await stream.waitForId(id);
+    stream.close();
+  });
+
   test('publishes once what its publisher sends again', async () => {
     const { server, again } = await serverOnLog();
     const headers = { 'Idempotency-Key': 'order-7', 'Content-Type': 'text/plain' };
@@ -147,6 +182,53 @@ describe('a server that is killed and started again', () => {
     const next = await again(server);
     expect(codeOf(await next.request('GET', '/a?wait=0', { headers }))).toBe('HOLDLINE_REVOKED');
   });
+});
+
+describe.each([
+  ['one process', {}],
+  ['workers', { workers: 2 }],
+] as const)('SIGHUP to %s', (_name, flags) => {
+  test('changes what channels keep, at once, and a mistake changes nothing', async () => {
+    const policies = join(directoryForTest(), 'policies.json');
+    const write = (keepEvents: unknown): void =>
+      writeFileSync(policies, JSON.stringify([{ channels: 'a', keepEvents }]));
+    write(8);
+    const { server } = await serverOnLog({
+      ...flags,
+      'policies-file': policies,
+      'replay-events': 1,
+    });
+    const keeps = (events: number) =>
+      server.statsUntil(`${events} events`, ({ log }) => log.events === events);
+    const says = (words: string) =>
+      server.waitFor(words, () => server.logs.some(({ msg }) => String(msg).startsWith(words)));
+    await server.publishBatch('b', [{ data: 1 }]);
+    await server.publishBatch(
+      'a',
+      Array.from({ length: 10 }, (_, i) => ({ data: i })),
+    );
+    await keeps(9);
+    write('a mistake');
+    server.signal('SIGHUP');
+    await says('not reloaded');
+    write(3);
+    server.signal('SIGHUP');
+    await says('reloaded');
+    await keeps(4);
+    expect(await pollOn(server, '/a?since=0')).toEqual([7, 8, 9]);
+  });
+});
+
+test('SIGHUP says where keep… of policies has no effect', async () => {
+  const policies = join(directoryForTest(), 'policies.json');
+  writeFileSync(policies, '[]');
+  const server = await serverForTest({ 'policies-file': policies });
+  writeFileSync(policies, JSON.stringify([{ channels: 'a', keepEvents: 9 }]));
+  server.signal('SIGHUP');
+  const warning = /^keepEvents, .* have no effect without an lmdb log/;
+  await expect
+    .poll(() => server.logs.map(({ msg }) => msg))
+    .toContainEqual(expect.stringMatching(warning));
 });
 
 describe('a log that cannot be used', () => {

@@ -143,6 +143,98 @@ describe('after a start', () => {
   });
 });
 
+describe('a channel that was deleted before the start', () => {
+  /** A store in which `c` was deleted after ten events. */
+  function deleted(): KeepingStore {
+    const store = kept(10);
+    store.commit([{ channel: 'c', isDeletion: true }], 10);
+    return store;
+  }
+
+  test.each([
+    ['from now on', { kind: 'live' }],
+    ['from the deletion on', after(1010)],
+    ['from before it', after(1004)],
+  ] as const)('is known as deleted to an event stream %s', async (_name, position) => {
+    const { fake, log } = await start(deleted());
+    expect(await fake.hub.ready(['c'], position, true)).toEqual(position);
+    expect(fake.hub.isDeleted(['c'])).toBe(true);
+    // It is looked up once, and makes no channel.
+    expect(fake.hub.ready(['c'], position, true)).toBeUndefined();
+    expect([log.reads, fake.hub.channels.get('c')]).toEqual([1, undefined]);
+  });
+
+  test('stays so under lines that may be there, and leaves no channel behind with them', async () => {
+    const { fake } = await start(deleted());
+    const line = await fake.joinWhenReady('c', OLDEST, Infinity, 'ndjson');
+    expect(fake.hub.isDeleted(['c'])).toBe(true);
+    fake.leave(line);
+    expect([fake.hub.channels.count, fake.hub.isDeleted(['c'])]).toEqual([0, true]);
+  });
+
+  test('is there again with what is published', async () => {
+    const { fake } = await start(deleted());
+    await fake.hub.ready(['c'], OLDEST, true);
+    await fake.publish('c', 'new');
+    expect(fake.hub.isDeleted(['c'])).toBe(false);
+    const line = await fake.joinWhenReady('c', after(1005));
+    await settle(fake, line);
+    expect([idsOf(line.text), gapsOf(line.text)]).toEqual([
+      [1011],
+      [{ after: 1005, before: 1011 }],
+    ]);
+  });
+
+  test('is there again when something is published while its mark is read', async () => {
+    const { fake } = await start(deleted(), { readAnswerMs: () => 20 });
+    const ready = fake.hub.ready(['c'], OLDEST, true);
+    await fake.clock.turn();
+    await fake.publish('c', 'new');
+    await fake.clock.run(30);
+    await ready;
+    expect(fake.hub.isDeleted(['c'])).toBe(false);
+  });
+
+  test('is not asked for once something was published, also where the ring was dropped', async () => {
+    const { fake, log } = await start(kept(10));
+    await fake.publish('c', 'new');
+    fake.hub.dropChannel('c');
+    expect(fake.hub.channels.isUnread('c')).toBe(true);
+    expect(fake.hub.ready(['c'], { kind: 'live' }, true)).toBeUndefined();
+    expect(log.reads).toBe(0);
+  });
+
+  test('is not asked for while the log is down', async () => {
+    const { fake, log } = await start(deleted());
+    log.state = { isUp: false, problem: 'away' };
+    expect(fake.hub.ready(['c'], { kind: 'live' }, true)).toBeUndefined();
+    expect(log.reads).toBe(0);
+  });
+});
+
+describe('the age up to which a channel is replayed', () => {
+  test('bounds a ring that was filled from the log, and not what readers get', async () => {
+    const policies = [{ channels: 'c', replayAge: 60_000 }];
+    const { fake } = await start(kept(10), {}, { policies });
+    await fake.hub.ready(['c'], OLDEST);
+    expect(fake.hub.channels.get('c')?.length).toBe(10);
+    await fake.clock.turn(60_000);
+    const lines = [
+      await fake.joinWhenReady('c', OLDEST),
+      await fake.joinWhenReady('c', after(1003)),
+      await fake.joinWhenReady('c', last(3)),
+    ];
+    expect(fake.hub.channels.get('c')?.length).toBe(0);
+    await settle(fake, ...lines);
+    expect(lines.map(({ text }) => idsOf(text))).toEqual([
+      ids(1000, 1009),
+      ids(1004, 1009),
+      ids(1007, 1009),
+    ]);
+    expect(fake.counters.gaps_total).toBe(0);
+  });
+});
+
 describe('a line behind its ring', () => {
   test('is given everything in order, over many pages, and joins what is published meanwhile', async () => {
     const count = 2 * HISTORY_PAGE_EVENTS_MAX + 500;

@@ -94,6 +94,20 @@ describe('a channel with a policy', () => {
   });
 });
 
+test('policies that are changed while it runs count at once, without a publish', async () => {
+  log = await openLmdbLog(directory, { policies: [{ channels: 'a', keepEvents: 3 }] });
+  await log.append(events('a1', 'b1', 'a2', 'b2', 'a3', 'b3', 'a4'));
+  expect([await kept('a'), await kept('b')]).toEqual([
+    ['a2 a3 a4', 1],
+    ['b1 b2 b3', 0],
+  ]);
+  log.usePolicies([{ channels: 'b', keepEvents: 1 }]);
+  // Without a publish.
+  await until(async () => (await kept('b'))[0] === 'b3');
+  await log.append(events('a5'));
+  expect(await kept('a')).toEqual(['a2 a3 a4 a5', 1]);
+});
+
 test('what a deletion leaves behind is removed in steps, and what comes after it is not', async () => {
   log = await openLmdbLog(directory);
   await log.append(Array.from({ length: 3_500 }, () => event('a')));
@@ -153,7 +167,12 @@ test('a search that a deletion comes into has nothing from before it', async () 
   // Some of its slices are read by then.
   await new Promise((resolve) => setTimeout(resolve, 3));
   const [deleted] = await log.append([deletion('a')]);
-  expect(await newest).toEqual({ events: [], through: 3_000, lostThrough: deleted });
+  expect(await newest).toEqual({
+    events: [],
+    through: 3_000,
+    lostThrough: deleted,
+    isDeleted: true,
+  });
 });
 
 test('pages and searches of many slices are whole, while events are appended', async () => {

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { LogReader } from '../dist/log/lmdb/upkeep.js';
-import { deletion, event, events, namesOf, readAll } from './log-contract.js';
+import { deletion, event, events, historyOf, namesOf, readAll } from './log-contract.js';
 import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
 import { NatsServer } from './support/nats.js';
 import { LogNode } from './support/nats-log.js';
@@ -193,17 +193,21 @@ test('a closed log is read in id order, without what was deleted', async () => {
   await before.append(Array.from({ length: 4_100 }, (_, index) => event(`a${index}`)));
   await before.append(events('b1', 'c1'));
   await before.append([deletion('b')]);
-  await before.append([event('b2', { type: 'tick', json: true })]);
+  await before.append([event('b2', { type: 'tick', json: true }), ...events('d1')]);
+  await before.append([deletion('d'), deletion('never')]);
   await expect(LogReader.open(directory)).rejects.toMatchObject({ code: 'HOLDLINE_BAD_LOG' });
   await before.close();
   const reader = await LogReader.open(directory);
   const found = [];
   for await (const one of reader.records()) found.push(one);
-  expect(found.length).toBe(4_102);
-  expect(found.slice(-3)).toEqual([
+  expect(found.length).toBe(4_104);
+  expect(found.slice(-5)).toEqual([
     { ...event('a4099'), id: 4_100 },
     { ...event('c1'), id: 4_102 },
     { ...event('b2', { type: 'tick', json: true }), id: 4_104 },
+    // Channels without an event since.
+    { ...deletion('d'), id: 4_106 },
+    { ...deletion('never'), id: 4_108 },
   ]);
   await reader.close();
 });
@@ -218,13 +222,15 @@ test('a log is copied to NATS: events and rows, and where ids change it says so'
   const nats = await NatsServer.start();
   const stream = ['--nats-stream', 'moved', '--nats-prefix', 'moved'];
   expect(log('copy', `lmdb:${directory}`, `nats://${nats.url}`, ...stream)).toBe(
-    'copied 3 events (ids 5000 to 5002), of which 2 have another id, from 5002 on, which is 5001 ' +
-      'now, and 1 rows',
+    'copied 4 entries (ids 5000 to 5003), of which 3 have another id, from 5002 on, which is ' +
+      '5001 now, and 1 rows',
   );
   const { log: moved } = await LogNode.open(nats.url, { stream: 'moved', prefix: 'moved' });
   const page = await readAll(moved, ['a', 'b']);
   expect(namesOf(page.events)).toEqual(['a1', 'a2', '[3]']);
-  expect(page.events[2]).toMatchObject({ type: 'tick', json: true, id: 5_002 });
+  expect(page.events[2]).toMatchObject({ type: 'tick', json: true, id: 5_003 });
+  const bounds = { through: moved.lastId(), eventsMax: 9, bytesMax: 9 };
+  expect((await historyOf(moved).newest('b', bounds)).isDeleted).toBe(true);
   expect(await moved.rows!.load('revocation')).toMatchObject([{ key: 'ann', value: '1' }]);
   expect(refused('copy', directory, `nats://${nats.url}`, ...stream)).toEqual([
     2,

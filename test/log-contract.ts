@@ -286,6 +286,26 @@ export function logContract(name: string, subject: ContractSubject): void {
       if (next !== undefined) await expectGone(next);
     });
 
+    test('a channel is deleted until something is published to it, also over a restart', async () => {
+      const log = await makeKeeping();
+      if (log === undefined) return;
+      const areDeleted = async (one: EventLog): Promise<boolean[]> => {
+        const bounds = { through: one.lastId(), ...WHOLE };
+        const pages = ['a', 'b', 'c', 'd'].map((channel) => historyOf(one).newest(channel, bounds));
+        return (await Promise.all(pages)).map(({ isDeleted }) => isDeleted === true);
+      };
+      await log.append(events('a1', 'b1', 'c1'));
+      // Of `d` there was nothing.
+      await log.append([deletion('a'), deletion('b'), deletion('d')]);
+      await log.append(events('b2'));
+      expect(await areDeleted(log)).toEqual([true, false, false, true]);
+      const next = await reopen();
+      if (next === undefined) return;
+      expect(await areDeleted(next)).toEqual([true, false, false, true]);
+      await next.append(events('a2', 'd1'));
+      expect(await areDeleted(next)).toEqual([false, false, false, false]);
+    });
+
     test('the id before a time: all, none, and between', async () => {
       const log = await makeKeeping();
       if (log === undefined) return;

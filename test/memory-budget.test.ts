@@ -74,12 +74,20 @@ describe('what it says', () => {
 
   test('a budget that the process alone fills is refused at the start with both figures', () => {
     const budget = budgetWith({ rssBytes: 2.5 * 2 ** 20 });
-    expect(() => budget.checkStart()).toThrow(
+    expect(() => budget.checkStart(0)).toThrow(
       /budget of 1\.0 MiB \(--memory-budget\) .* takes 2\.5 MiB/,
     );
-    expect(() => budget.checkStart()).toThrow(
+    expect(() => budget.checkStart(0)).toThrow(
       expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error,
     );
-    expect(() => budgetWith().checkStart()).not.toThrow();
+    expect(() => budgetWith().checkStart(0)).not.toThrow();
+  });
+
+  test('workers that are about to start count as much as the first one, which is no other', () => {
+    // 300,000 each, and 350,000 elsewhere.
+    const budget = budgetWith({ rssBytes: 400_000, reusableBytes: 100_000, kernelBytes: 350_000 });
+    expect(() => budget.checkStart(1)).not.toThrow();
+    expect(() => budget.checkStart(2)).toThrow(/workers and supervisor take about 1\.2 MiB/);
+    expect(budget.processBytes).toBe(300_000);
   });
 });

@@ -583,6 +583,37 @@ describe('the budget', () => {
     expect(fake.memory.budget?.usedBytes).toBe(67 * MiB);
   });
 
+  test('of several processes all count, each without its garbage', async () => {
+    const fake = await budgeted();
+    expect([fake.admits, fake.memory.processBytes]).toEqual([true, fake.rssBytes]);
+    let elsewhereBytes = 100 * MiB - fake.rssBytes;
+    fake.memory.elsewhereBytes = () => elsewhereBytes;
+    await fake.check();
+    expect(fake.admits, 'full because of the others').toBe(false);
+    expect(fake.memory.budget).toEqual({ bytes: 100 * MiB, usedBytes: 100 * MiB, full: true });
+    const liveBytes = fake.rssBytes;
+    fake.garbageBytes = 30 * MiB;
+    fake.hasAllocator = true;
+    await fake.check();
+    expect(fake.memory.processBytes, 'what the others count').toBe(liveBytes);
+    elsewhereBytes -= 10 * MiB;
+    await fake.check();
+    expect(fake.admits).toBe(true);
+  });
+
+  test('one that several processes fill is refused by the first, and by none that joins later', async () => {
+    const fake = new FakeProcess(100 * MiB);
+    fake.memory.startingCount = 1;
+    await expect(fake.memory.start(PORT)).rejects.toThrow(
+      'workers and supervisor take about 120.0 MiB before the first one',
+    );
+    const later = new FakeProcess(100 * MiB);
+    later.memory.startingCount = undefined;
+    later.memory.elsewhereBytes = () => 90 * MiB;
+    await later.memory.start(PORT);
+    expect(later.admits).toBe(false);
+  });
+
   test('one that the process alone fills is refused at the start', async () => {
     await expect(new FakeProcess(60 * MiB).memory.start(PORT)).rejects.toThrow(
       expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error,

@@ -26,9 +26,15 @@ import { Messages, maxMessageBytes } from '../src/transports/websocket.js';
 const EVENT_BYTES = 64 * 1024;
 const UNAUTHORIZED = new HoldlineError('HOLDLINE_UNAUTHORIZED', 'no key');
 
+/** What ends a cork, where there is none. */
+function outsideOfOne(last: () => void, after: () => void): void {
+  last();
+  after();
+}
+
 /** An exchange that is in its turn. */
 function exchangeOf(response: object): Parameters<Messages['open']>[0] {
-  return { response: response as HttpResponse, afterCork: (task) => task() };
+  return { response: response as HttpResponse, endCork: outsideOfOne };
 }
 
 /** A socket that takes everything, or nothing while it is `full`. */
@@ -58,7 +64,7 @@ class FakeSocket {
 }
 
 /** What is submitted is answered when the test settles it. */
-function setUp(mayPublish?: RightToPublish, afterCork = (task: () => void): void => task()) {
+function setUp(mayPublish?: RightToPublish, endCork = outsideOfOne) {
   const counters = makeCounters();
   const held = makeHeldBytes();
   const memory = new PublishMemory(held);
@@ -129,7 +135,7 @@ function setUp(mayPublish?: RightToPublish, afterCork = (task: () => void): void
     },
   };
   messages.open(
-    { ...exchangeOf(response), afterCork },
+    { ...exchangeOf(response), endCork },
     {
       channels: ['c'],
       position: { kind: 'latest' } as never,
@@ -223,11 +229,14 @@ describe('rights', () => {
 
 test('a socket joins when the cork of its handshake is over, if it is open then', () => {
   for (const isOpen of [true, false]) {
-    const tasks: (() => void)[] = [];
-    const { joins, close } = setUp(undefined, (task) => tasks.push(task));
+    let end = (): void => {};
+    const { joins, close } = setUp(undefined, (last, after) => {
+      last();
+      end = after;
+    });
     expect(joins()).toBe(0);
     if (!isOpen) close();
-    for (const task of tasks) task();
+    end();
     expect(joins()).toBe(Number(isOpen));
   }
 });

@@ -259,6 +259,34 @@ describe('the history', () => {
     expect([newest.events.length, newest.lostThrough]).toEqual([10, ids[14]]);
   });
 
+  test('says of a quiet channel what it has lost itself, when retention takes others', async () => {
+    const nats = await NatsServer.start();
+    const { log } = await LogNode.open(nats.url, {
+      retention: { events: 10, bytes: 0, ageMs: 0 },
+    });
+    const noise = Array.from({ length: 9 }, (_, i) => event('noise', String(i)));
+    const [q1] = await log.append([event('q', '1')]);
+    await log.append(noise);
+    const [q2] = await log.append([event('q', '2')]);
+    await log.append(noise.slice(0, 4));
+    const read = async (channel: string, after: number) => {
+      const page = await log.history!.read({ channels: [channel], after, ...ALL });
+      return [texts(page.events), page.lostThrough];
+    };
+    expect(await read('q', q1!)).toEqual([['q: 2'], q1]);
+    const bounds = { ...ALL, through: log.lastId() };
+    const newest = await log.history!.newest('q', bounds);
+    expect([texts(newest.events), newest.lostThrough]).toEqual([['q: 2'], q1]);
+    await log.append(noise);
+    expect(await read('q', q1!)).toEqual([[], q2]);
+    // One of which nothing was seen has lost what was before this server, at the most.
+    expect(await read('never', log.floor() - 1)).toEqual([[], log.floor()]);
+    // To a server that starts now all of what the stream has forgotten may be of it.
+    const later = await LogNode.open(nats.url);
+    const page = await later.log.history!.read({ channels: ['q'], after: q2!, ...ALL });
+    expect(page.lostThrough).toBe(log.lastId() - 10);
+  });
+
   test('says what retention takes while a page is read', async () => {
     const nats = await NatsServer.start();
     const { log } = await LogNode.open(nats.url, {

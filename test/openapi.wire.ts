@@ -1,13 +1,16 @@
 /** The OpenAPI description as it is served, and answers of a server against it. */
 import { describe, expect, test } from 'vitest';
 import { OPENAPI } from '../src/ops/openapi.js';
+import { PAGE_ANSWERS } from '../src/ops/openapi-pages.js';
+import { sharedHosted } from './support/hosted.js';
+import { SseLine } from './support/line.js';
 import { sharedServer } from './support/server.js';
 import { jsonOf } from './support/wire.js';
 
 const NDJSON = { 'Content-Type': 'application/x-ndjson' };
 
 describe('/-/openapi.json', () => {
-  const shared = sharedServer({ 'publish-key': 'sesame', 'open-publish': false });
+  const shared = sharedHosted({ 'publish-key': 'sesame', 'open-publish': false });
 
   test('is open to all, is JSON, and is the description', async () => {
     const answer = await shared().request('GET', '/-/openapi.json');
@@ -33,7 +36,7 @@ describe('/-/openapi.json', () => {
 });
 
 describe('what a server answers', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
   const members = (value: unknown): string[] => Object.keys(value as object).toSorted();
   const described = (name: keyof typeof OPENAPI.components.schemas): string[] =>
     (OPENAPI.components.schemas[name] as unknown as { required: string[] }).required.toSorted();
@@ -51,5 +54,73 @@ describe('what a server answers', () => {
     expect(members(jsonOf(refused))).toEqual(described('Refusal'));
     const event = await server.request('GET', '/a?since=0&wait=0');
     expect(members(jsonOf(event))).toEqual(described('Event'));
+  });
+});
+
+interface Schema {
+  readonly $ref?: string;
+  readonly type?: string | readonly string[];
+  readonly enum?: readonly unknown[];
+  readonly items?: Schema;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+}
+
+/** Places where a value is not as its schema says, or has a member that is not described. */
+function mismatches(given: Schema, value: unknown, place: string): string[] {
+  const name = given.$ref?.split('/').at(-1) as keyof typeof OPENAPI.components.schemas;
+  const schema =
+    given.$ref === undefined ? given : (OPENAPI.components.schemas[name] as unknown as Schema);
+  const type = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value;
+  const fits = [schema.type ?? type]
+    .flat()
+    .some((one) => one === type || (one === 'integer' && Number.isInteger(value)));
+  if (!fits || schema.enum?.includes(value) === false)
+    return [`${place} is ${JSON.stringify(value)}`];
+  if (type === 'array')
+    return (value as unknown[]).flatMap((item, i) =>
+      mismatches(schema.items!, item, `${place}[${i}]`),
+    );
+  const { properties, required = [] } = schema;
+  if (properties === undefined) return [];
+  const members = value as Readonly<Record<string, unknown>>;
+  return [
+    ...required.filter((one) => !(one in members)).map((one) => `${place}.${one} is missing`),
+    ...Object.entries(members).flatMap(([one, member]) =>
+      properties[one] === undefined
+        ? [`${place}.${one} is not described`]
+        : mismatches(properties[one], member, `${place}.${one}`),
+    ),
+  ];
+}
+
+describe.each([
+  ['one process', 1],
+  ['two workers', 2],
+])('the pages of a server of %s', (_name, workers) => {
+  const shared = sharedServer({ workers });
+
+  test.each([
+    ['health', ''],
+    ['ready', ''],
+    ['stats', ''],
+    ['memory', ''],
+    ['connections', ''],
+    ['channels', '?sort=rate'],
+    ['channel', 's/a?users=1'],
+  ] as const)('%s%s is as it is described', async (name, rest) => {
+    const server = shared();
+    await server.publish('a', 'x');
+    const line = await SseLine.open(server.port, '/a?since=0');
+    await line.waitForEvents(1);
+    const answer = await server.request('GET', `/-/${name}${rest}`, {
+      headers: server.opsHeaders,
+    });
+    line.close();
+    expect(answer.status).toBe(200);
+    const found = jsonOf(answer) as object;
+    expect(mismatches(PAGE_ANSWERS[name], found, name)).toEqual([]);
+    const isSummed = !['health', 'ready'].includes(name);
+    expect('workers' in found).toBe(workers > 1 && isSummed);
   });
 });

@@ -48,6 +48,46 @@ describe('on two servers', () => {
       .toBe(204);
   });
 
+  test('a channel that was deleted is deleted to a server that starts later', async () => {
+    const [nats, one, other] = await twoServers();
+    const before = await one.publish('a', 'first');
+    await one.deleteChannel('a');
+    const third = await serverForTest({ log: `nats://${nats.url}` });
+    for (const server of [one, other, third]) {
+      const headers = { Accept: 'text/event-stream', 'Last-Event-ID': String(before) };
+      await expect
+        .poll(async () => (await server.request('HEAD', '/a', { headers })).status)
+        .toBe(204);
+      expect((await server.request('GET', '/a', { headers })).status).toBe(204);
+    }
+    const again = await other.publish('a', 'again');
+    const line = await SseLine.open(third.port, '/a?since=0');
+    await line.waitForId(again);
+    line.close();
+  });
+
+  test('a reader of a quiet channel is told of no gap when retention takes what others had', async () => {
+    const [, one, other] = await twoServers({ 'log-events': 20, 'replay-events': 1 });
+    const first = await one.publish('quiet', 'first');
+    const noise = Array.from({ length: 20 }, (_, i) => ({ data: i }));
+    await one.publishBatch('noise', noise);
+    await one.publish('quiet', 'second');
+    const third = await one.publish('quiet', 'third');
+    const { last } = await one.publishBatch('noise', noise.slice(0, 10));
+    for (const server of [one, other]) {
+      // `first` is not kept any more, and `second` in no ring.
+      await server.statsUntil('it has all', ({ head }) => head === last);
+      const line = await SseLine.open(server.port, `/quiet?since=${first}`);
+      await line.waitForId(third);
+      expect([line.ids.length, line.gaps]).toEqual([2, []]);
+      line.close();
+      const noisy = await SseLine.open(server.port, `/noise?since=${first}`);
+      await noisy.waitForId(last);
+      expect([noisy.ids[0], noisy.gaps.length]).toEqual([last - 9 - 2 - 8, 1]);
+      noisy.close();
+    }
+  });
+
   test('a user who is revoked on one is out on both, and on a third that starts later', async () => {
     const [nats, one, other] = await twoServers({ 'jwt-secret': SECRET });
     const reader = await bearer('ada');

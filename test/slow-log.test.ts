@@ -11,9 +11,10 @@ import { KeepingLog, KeepingStore, type AppendFault, type Faults } from './suppo
 async function opened(
   faults: Faults = {},
   store = new KeepingStore(),
+  options: ConstructorParameters<typeof FakeHub>[0] = {},
 ): Promise<{ fake: FakeHub; log: KeepingLog; store: KeepingStore }> {
   let made: KeepingLog | undefined;
-  const fake = new FakeHub({}, 0, (clock) => (made = new KeepingLog(store, faults, clock)));
+  const fake = new FakeHub(options, 0, (clock) => (made = new KeepingLog(store, faults, clock)));
   const log = made as KeepingLog;
   const opening = log.open();
   await fake.clock.run(50);
@@ -66,6 +67,23 @@ describe('while the log has publishes that it has not answered', () => {
     await fake.clock.run(12);
     expect(outcomes.map(({ value }) => value)).toEqual([[1], [2], [3]]);
     expect(fake.hub.isSettled).toBe(true);
+  });
+
+  test('they take the room of their channel, so that what is accepted waits in no queue', async () => {
+    const { fake } = await opened({ appendMs: () => 10 }, undefined, { sweepWorkBytes: 1 });
+    const line = fake.join('c');
+    await fake.clock.run(1);
+    // One of them fits the least in-flight window, and two do not.
+    const outcomes = [1, 2, 3].map(() => outcomeOf(fake.publish('c', 'x'.repeat(10_000))));
+    const other = outcomeOf(fake.publish('other', 'x'));
+    for (const waiting of [2, 1, 0]) {
+      expect(fake.hub.figures.gauges.waitingPublishers).toBe(waiting);
+      await fake.clock.run(11);
+      fake.read(line);
+      expect(fake.hub.figures.gauges.queueEvents).toBe(0);
+    }
+    expect(outcomes.map(({ value }) => value)).toEqual([[1], [3], [4]]);
+    expect(other.value).toEqual([2]);
   });
 
   test('their memory is held until they are answered', async () => {

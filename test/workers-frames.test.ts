@@ -96,12 +96,15 @@ test('each kind of frame is read as it was written', () => {
     ids: [4, 2 ** 53 - 1],
   });
   const events = [{ id: 5, ...event }];
-  const { number, page } = readPage(one(pageFrame(2, { events, through: 6, lostThrough: 4 })));
+  const isDeleted = true;
+  const written = { events, through: 6, lostThrough: 4, isDeleted };
+  const { number, page } = readPage(one(pageFrame(2, written)));
   expect({ number, ...page, events: page.events.map(plain) }).toEqual({
     number: 2,
     events: events.map(plain),
     through: 6,
     lostThrough: 4,
+    isDeleted,
   });
   const entered: [string, number][] = [];
   readCounts(

@@ -184,6 +184,11 @@ test('history is read from the supervisor: pages, the newest, deletions, and wha
   const deleted = await log.history.read({ channels: ['a'], after: 100, ...later, through: 110 });
   expect(deleted.events).toEqual([]);
   expect(deleted.lostThrough).toBe(109);
+  const areDeleted = (names: readonly string[]) =>
+    Promise.all(names.map(async (name) => (await log.history.newest(name, later)).isDeleted));
+  expect(await areDeleted(['a', 'b', 'never'])).toEqual([true, false, false]);
+  await log.append([event('a6', 'a')]);
+  expect(await areDeleted(['a'])).toEqual([false]);
   expect(await log.history.idBefore(Date.now() - 60_000)).toBe(100);
   expect(await log.history.idBefore(Date.now() + 60_000)).toBe(100);
 });

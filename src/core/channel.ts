@@ -138,9 +138,12 @@ export class Channel<Group extends Reader = Reader>
     return this.lineCount > 0 || this.isBusy;
   }
 
-  /** True when forgetting it loses nothing: it never held an event and was not deleted. */
+  /**
+   * True when forgetting it loses nothing: it never held an event, and was not deleted, or the log
+   * has the mark of that, since only lines hold the name.
+   */
   get isBlank(): boolean {
-    return this.newestId === 0 && !this.isDeleted;
+    return this.newestId === 0 && (!this.isDeleted || this.isOfReaders);
   }
 
   /** True while a publish is under way, from the first byte of its body until it has entered. */
@@ -259,6 +262,13 @@ export class Channel<Group extends Reader = Reader>
       for (let seq = records.tailSeq; seq < records.headSeq; seq++)
         rings.records.append(records.idAt(seq), records.view(seq, seq + 1));
     this.rings = rings;
+    // Nobody knows here how old they are: their age counts from now on. The log has them longer.
+    const { rules, clock } = this.#settings;
+    const { ageMs } = rules.replay;
+    if (ageMs !== undefined && this.#ages === undefined) {
+      this.#ages = new EntryAges(ageMs);
+      this.#ages.entered(last.id, clock.nowMs());
+    }
     this.newestId = Math.max(this.newestId, last.id);
     this.newestCommittedId = Math.max(this.newestCommittedId, last.id);
     this.#sweptSeq = 0;

@@ -22,7 +22,7 @@ import { ChannelOrders } from './channel-orders.js';
 import { ChannelPolicies, type ChannelRules, type PolicyOptions } from './channel-policies.js';
 import type { Replay, RingMemory } from './channel-rings.js';
 import { ChannelSet, type Member } from './channel-set.js';
-import { EmptyNames } from './empty-names.js';
+import { EmptyNames, type EmptyName } from './empty-names.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import type { HistoryPage } from './event-log.js';
 import { RecentEvents } from './event-rates.js';
@@ -220,6 +220,17 @@ export class Channels {
     return known === undefined ? this.#emptyOf(name) === undefined : known.isUnread;
   }
 
+  /** True from the deletion of that channel until something is published to it. */
+  isDeleted(name: string): boolean {
+    const known = this.#byName.get(name);
+    return known === undefined ? this.#emptyOf(name)?.isDeleted === true : known.isDeleted;
+  }
+
+  /** False while only the log may know whether that channel was deleted before the start. */
+  knowsDeletion(name: string): boolean {
+    return (this.#byName.get(name)?.newestId ?? 0) > 0 || !this.isUnread(name);
+  }
+
   /** What the ring of that name holds for clients that come back. */
   replayOf(name: string): Replay {
     return this.#policies.of(name).replay;
@@ -230,7 +241,8 @@ export class Channels {
    * what it had lost when they were asked for. A name without any makes no channel. Nothing happens
    * if something was lost meanwhile.
    */
-  refill(name: string, through: number, { events, lostThrough }: HistoryPage): void {
+  refill(name: string, through: number, page: HistoryPage): void {
+    const { events, lostThrough, isDeleted = false } = page;
     if (this.member(name).lostThrough !== through) {
       // The ring was full, and moved on.
       const moved = this.#byName.get(name);
@@ -239,12 +251,14 @@ export class Channels {
     }
     const least = Math.min(through, lostThrough);
     if (events.length === 0 && !this.#byName.has(name)) {
-      this.#emptyNames?.remember(name, through, least);
+      this.#emptyNames?.remember(name, { through, lostThrough: least, isDeleted });
       return;
     }
     const channel = this.#byName.get(name) ?? this.place(name);
     if (channel?.isUnread !== true) return;
     channel.isUnread = false;
+    // What has entered since the start is newer than the mark.
+    if (channel.newestId === 0) channel.isDeleted = isDeleted;
     channel.refill(events, least);
     if (events.length === 0) return;
     if (channel.isOfReaders) this.#publish(channel);
@@ -254,12 +268,12 @@ export class Channels {
   }
 
   #lostThrough(name: string): number {
-    return this.#emptyOf(name) ?? this.#losses.lostThrough(name);
+    return this.#emptyOf(name)?.lostThrough ?? this.#losses.lostThrough(name);
   }
 
-  /** What a name has lost that the log keeps nothing of, as far as that is known. */
-  #emptyOf(name: string): number | undefined {
-    return this.#emptyNames?.lostThrough(name, this.#losses);
+  /** A name that the log keeps nothing of, as far as that is known. */
+  #emptyOf(name: string): EmptyName | undefined {
+    return this.#emptyNames?.get(name, this.#losses);
   }
 
   /**
@@ -398,9 +412,10 @@ export class Channels {
   #make(name: string): Channel<Group> {
     const settings = this.#settingsFor(this.#policies.of(name));
     const empty = this.#emptyOf(name);
-    const lostThrough = empty ?? this.#losses.lostThrough(name);
+    const lostThrough = empty?.lostThrough ?? this.#losses.lostThrough(name);
     const channel = new Channel<Group>(name, settings, lostThrough);
     channel.isUnread = this.#emptyNames !== undefined && empty === undefined;
+    channel.isDeleted = empty?.isDeleted === true;
     this.#byName.set(name, channel);
     return channel;
   }

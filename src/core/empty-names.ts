@@ -4,13 +4,22 @@
  */
 import { EMPTY_NAMES_MAX } from '../limits.js';
 
-export class EmptyNames {
-  readonly #byName = new Map<string, { readonly through: number; readonly lostThrough: number }>();
+/** What is known of an empty name. */
+export interface EmptyName {
+  /** The log keeps nothing of it up to here … */
+  readonly through: number;
+  /** … and lost what it had up to here. */
+  readonly lostThrough: number;
+  /** Its channel was deleted, and nothing was published to it since. */
+  readonly isDeleted: boolean;
+}
 
-  /** The log keeps nothing of it up to `through`, and lost what it had up to `lostThrough`. */
-  remember(name: string, through: number, lostThrough: number): void {
+export class EmptyNames {
+  readonly #byName = new Map<string, EmptyName>();
+
+  remember(name: string, empty: EmptyName): void {
     this.#byName.delete(name);
-    this.#byName.set(name, { through, lostThrough });
+    this.#byName.set(name, empty);
     if (this.#byName.size <= EMPTY_NAMES_MAX) return;
     for (const oldest of this.#byName.keys()) {
       this.#byName.delete(oldest);
@@ -18,9 +27,9 @@ export class EmptyNames {
     }
   }
 
-  /** What the name has lost; undefined if it is not known to be empty. */
-  lostThrough(name: string, losses: { lostThrough(name: string): number }): number | undefined {
+  /** Undefined if the name is not known to be empty. */
+  get(name: string, losses: { lostThrough(name: string): number }): EmptyName | undefined {
     const known = this.#byName.get(name);
-    return known?.through === losses.lostThrough(name) ? known.lostThrough : undefined;
+    return known?.through === losses.lostThrough(name) ? known : undefined;
   }
 }

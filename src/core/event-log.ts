@@ -55,6 +55,11 @@ export interface HistoryPage {
    * A position below it has missed something.
    */
   readonly lostThrough: number;
+  /**
+   * Of {@link History.newest}: true when the channel was deleted and nothing was published to it
+   * since, as far as the log still knows; it may come after the `through` asked for.
+   */
+  readonly isDeleted?: boolean;
 }
 
 /** What a log keeps. All reject with HOLDLINE_LOG_UNAVAILABLE; each is a bounded piece of work. */
@@ -70,6 +75,16 @@ export interface History {
   ): Promise<HistoryPage>;
   /** The last id that was given before a time, ms since 1970; `floor` if all were given later. */
   idBefore(wallMs: number): Promise<number>;
+}
+
+/** What channels by pattern keep at most, beside the bounds of the whole log. */
+export interface KeepPolicy {
+  /** A name or a pattern. */
+  readonly channels: string;
+  readonly keepEvents?: number | undefined;
+  readonly keepBytes?: number | undefined;
+  /** Milliseconds. */
+  readonly keepAge?: number | undefined;
 }
 
 /** Whether a log takes entries now. */
@@ -167,6 +182,8 @@ export interface EventLog {
    * HOLDLINE_LOG_UNAVAILABLE when that cannot be known in time.
    */
   reach?(id: number): Promise<boolean>;
+  /** Policies that it keeps to from now on; absent where none has an effect on what is kept. */
+  usePolicies?(policies: readonly KeepPolicy[]): void;
   /** The id that was handed over last; before any, the last one given when it was opened. */
   lastId(): number;
   /** First id − 1. Positions below it are of another log. */

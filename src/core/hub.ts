@@ -233,7 +233,8 @@ export class Hub<Socket> {
     const refills = new Refills(channels, reads);
     const log = this.#log;
     const reach = log.reach === undefined ? undefined : (id: number) => log.reach!(id);
-    this.#past = new Past(this.#clock, { channels, refills, reads, progress, reach });
+    const isUp = (): boolean => log.state.isUp;
+    this.#past = new Past(this.#clock, { channels, refills, reads, progress, reach, isUp });
     this.polls.past = this.#past;
     this.#historyLines = new HistoryLines(this.#clock, this.#counters, {
       reads,
@@ -333,7 +334,7 @@ export class Hub<Socket> {
 
   /** True from the deletion of the only channel asked for until something is published to it. */
   isDeleted(names: readonly string[]): boolean {
-    return names.length === 1 && this.channels.get(names[0] as string)?.isDeleted === true;
+    return names.length === 1 && this.channels.isDeleted(names[0] as string);
   }
 
   /**
@@ -437,10 +438,15 @@ export class Hub<Socket> {
   /**
    * Reads what the log keeps and a line or a poll on `names` needs before it starts at `position`;
    * resolves to the position that it then starts at. Undefined when it may start at once: always
-   * where the log keeps no events. Rejects with HOLDLINE_LOG_UNAVAILABLE.
+   * where the log keeps no events. With `asksDeleted` what {@link isDeleted} answers is read as
+   * well. Rejects with HOLDLINE_LOG_UNAVAILABLE.
    */
-  ready(names: readonly string[], position: Position): Promise<Position> | undefined {
-    return this.#past?.ready(names, position);
+  ready(
+    names: readonly string[],
+    position: Position,
+    asksDeleted = false,
+  ): Promise<Position> | undefined {
+    return this.#past?.ready(names, position, asksDeleted);
   }
 
   /** Where a line on `names` would start now. */

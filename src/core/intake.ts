@@ -77,6 +77,11 @@ export class Intake {
   #waitingBytes = 0;
   /** Publishes that the log has been given and has not answered. */
   #appending = 0;
+  /**
+   * Bytes of them, by channel, where the log answers in a later turn: they take room as if they had
+   * entered.
+   */
+  readonly #ahead = new Map<Channel<Group>, number>();
 
   constructor(
     entrance: Entrance,
@@ -167,7 +172,10 @@ export class Intake {
    */
   #hasRoom(channel: Channel<Group>, bytes: number): boolean {
     if (channel.queueLength > 0 || channel.isReading) return false;
-    return channel.hasRoom(Math.min(bytes, CORK_WRITE_BYTES_MAX));
+    const first = Math.min(bytes, CORK_WRITE_BYTES_MAX);
+    const ahead = this.#ahead.get(channel);
+    if (ahead === undefined || channel.lineCount === 0) return channel.hasRoom(first);
+    return ahead + first <= channel.inFlightWindowBytes && channel.hasRoom(ahead + first);
   }
 
   // ── publishes ──────────────────────────────────────────────────────────────────────────────────
@@ -263,7 +271,9 @@ export class Intake {
     requestKey: RequestKey | undefined,
   ): Promise<Published> {
     const subscribers = this.subscribersOf(channel);
+    const { bytes } = reservation;
     this.#appending++;
+    this.goAhead(channel, bytes);
     try {
       const ids = await this.#log.append(
         entries,
@@ -273,8 +283,19 @@ export class Intake {
       return { ids, subscribers };
     } finally {
       this.#appending--;
+      this.goAhead(channel, -bytes);
       reservation.release();
     }
+  }
+
+  /** The log has been given bytes for the channel, or with a negative number has answered. */
+  goAhead(channel: Channel<Group>, bytes: number): void {
+    // Any other log has handed them over by now.
+    if (!this.#entrance.isKept) return;
+    const ahead = (this.#ahead.get(channel) ?? 0) + bytes;
+    if (ahead > 0) this.#ahead.set(channel, ahead);
+    else this.#ahead.delete(channel);
+    if (bytes < 0 && channel.waitingCount > 0) this.#clock.soon(() => this.proceed(channel));
   }
 
   // ── waiting for room ───────────────────────────────────────────────────────────────────────────

@@ -20,7 +20,7 @@ import { PublishMemory, Reservation, type PublishShare } from './publish-memory.
 /** What batches need of the hub. */
 interface BatchParts {
   readonly channels: Pick<Channels, 'get' | 'place' | 'released'>;
-  readonly intake: Pick<Intake, 'hasRoomNow' | 'subscribersOf'>;
+  readonly intake: Pick<Intake, 'goAhead' | 'hasRoomNow' | 'subscribersOf'>;
   /** That of publishes to one channel. */
   readonly memory: PublishMemory;
   /** Ends a flush interval early: a publisher finds no room. */
@@ -209,12 +209,21 @@ export class NamedBatches {
   ): Promise<Published> {
     const { intake } = this.#parts;
     const subscribers = places.reduce((sum, { channel }) => sum + intake.subscribersOf(channel), 0);
-    const ids = await this.#log.append(
-      events,
-      requestKey === undefined ? undefined : { ...requestKey, subscribers },
-    );
-    this.#counters.events_accepted_total += events.length;
-    return { ids, subscribers };
+    const goAhead = (sign: number): void => {
+      for (const { channel, reservation } of places)
+        intake.goAhead(channel, sign * reservation.bytes);
+    };
+    goAhead(1);
+    try {
+      const ids = await this.#log.append(
+        events,
+        requestKey === undefined ? undefined : { ...requestKey, subscribers },
+      );
+      this.#counters.events_accepted_total += events.length;
+      return { ids, subscribers };
+    } finally {
+      goAhead(-1);
+    }
   }
 
   /** Gives the room back. A channel that was made for the batch and got nothing goes again. */

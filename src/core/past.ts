@@ -19,6 +19,8 @@ interface PastParts {
   readonly progress: Progress;
   /** See `EventLog.reach`; undefined where no other server shares the log. */
   readonly reach: ((id: number) => Promise<boolean>) | undefined;
+  /** The log answers, as far as is known. */
+  readonly isUp: () => boolean;
 }
 
 export class Past {
@@ -32,32 +34,47 @@ export class Past {
 
   /**
    * Reads what is needed before a client on `names` starts at `position`, and resolves to the
-   * position that it then starts at; undefined when it may start at once. Rejects with
-   * HOLDLINE_LOG_UNAVAILABLE.
+   * position that it then starts at; undefined when it may start at once. `asksDeleted`: it is not
+   * to start at all if the channel was deleted. Rejects with HOLDLINE_LOG_UNAVAILABLE.
    */
-  ready(names: readonly string[], position: Position): Promise<Position> | undefined {
+  ready(
+    names: readonly string[],
+    position: Position,
+    asksDeleted = false,
+  ): Promise<Position> | undefined {
     const { reach, progress } = this.#parts;
     if (reach !== undefined && position.kind === 'after' && position.id > progress.lastId)
-      return this.#fromAhead(names, position, reach);
-    return this.#readyHere(names, position);
+      return this.#fromAhead(names, position, asksDeleted, reach);
+    return this.#readyHere(names, position, asksDeleted);
   }
 
   /** Another server that shares the log has given the position, unless it is of another log. */
   async #fromAhead(
     names: readonly string[],
     position: Position & { readonly kind: 'after' },
+    asksDeleted: boolean,
     reach: (id: number) => Promise<boolean>,
   ): Promise<Position> {
     await reach(position.id);
-    return (await this.#readyHere(names, position)) ?? position;
+    return (await this.#readyHere(names, position, asksDeleted)) ?? position;
   }
 
-  #readyHere(names: readonly string[], position: Position): Promise<Position> | undefined {
-    if (position.kind === 'time') return this.#fromTime(names, position.wallMs);
-    if (position.kind === 'ago') return this.#fromTime(names, this.#clock.wallMs() - position.ms);
-    if (!this.#needsRings(names, position)) return undefined;
-    const refill = this.#parts.refills.of(names);
-    if (position.kind === 'last') return this.#ofLast(names, position, refill);
+  #readyHere(
+    names: readonly string[],
+    position: Position,
+    asksDeleted: boolean,
+  ): Promise<Position> | undefined {
+    if (position.kind === 'time') return this.#fromTime(names, position.wallMs, asksDeleted);
+    if (position.kind === 'ago')
+      return this.#fromTime(names, this.#clock.wallMs() - position.ms, asksDeleted);
+    const { channels, refills, isUp } = this.#parts;
+    const [name] = names as [string];
+    const asksLog = asksDeleted && names.length === 1 && !channels.knowsDeletion(name);
+    // While the log is down, nobody who needs nothing else of it waits for the mark of a deletion.
+    if (!(asksLog && isUp()) && !this.#needsRings(names, position)) return undefined;
+    const refill = refills.of(names);
+    if (position.kind === 'last' && position.count > 0)
+      return this.#ofLast(names, position, refill);
     // Without the log a line starts all the same: it reads on when the log answers again.
     return refill?.then(
       () => position,
@@ -88,11 +105,15 @@ export class Past {
     return position.id < channels.setOf(names).lostThrough;
   }
 
-  async #fromTime(names: readonly string[], wallMs: number): Promise<Position> {
+  async #fromTime(
+    names: readonly string[],
+    wallMs: number,
+    asksDeleted: boolean,
+  ): Promise<Position> {
     const { reads } = this.#parts;
     const id = await reads.inTurnOrRefused(() => reads.idBefore(wallMs));
     const position: Position = { kind: 'after', id };
-    return (await this.ready(names, position)) ?? position;
+    return (await this.ready(names, position, asksDeleted)) ?? position;
   }
 
   /**

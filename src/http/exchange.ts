@@ -59,6 +59,12 @@ export function checkHolding({ draining }: { readonly draining: boolean }): void
   if (draining) throw shuttingDown();
 }
 
+/** What ends a cork: `last` is the last thing in it, and `after` runs when it is over. */
+interface Cork {
+  last: () => void;
+  after: () => void;
+}
+
 /** Throws HOLDLINE_DRAINING when nothing is published any more: later than no line is opened. */
 export function checkPublishing({ ended }: { readonly ended: boolean }): void {
   if (ended) throw shuttingDown();
@@ -109,8 +115,8 @@ export class Exchange implements PendingAnswer, Refusable {
   /** True if the request's end is not certain. */
   #isUncertain = false;
   #isAnswered = false;
-  /** What is to run when the cork of {@link inCork} is over; undefined outside of one. */
-  #afterCork: (() => void)[] | undefined;
+  /** The cork of {@link inCork}; undefined outside of one. */
+  #cork: Cork | undefined;
   #isWatched = false;
   /** The handle of a held exchange, −1 if it is not held. */
   #handle = -1;
@@ -239,29 +245,35 @@ export class Exchange implements PendingAnswer, Refusable {
    */
   inCork(task: () => void): void {
     if (this.gone) return;
+    const cork: Cork = { last: nothing, after: nothing };
     let failed: { readonly error: unknown } | undefined;
-    const after: (() => void)[] = [];
-    this.#afterCork = after;
+    this.#cork = cork;
     this.response.cork(() => {
       // An exception would pass through native code. native-notes/unanswered-request-kills.md
       try {
         task();
+        cork.last();
       } catch (error) {
         failed = { error };
       }
     });
-    this.#afterCork = undefined;
-    if (failed !== undefined) this.refuse(failed.error);
-    else for (const next of after) next();
+    this.#cork = undefined;
+    if (failed === undefined) cork.after();
+    else this.refuse(failed.error);
   }
 
   /**
-   * Runs `task`, which must not throw, when the cork of {@link inCork} is over; at once where there
-   * is none.
+   * Runs `last` as the last thing in the cork of {@link inCork}, and `after`, which must not throw,
+   * when the cork is over; both at once where there is none.
    */
-  afterCork(task: () => void): void {
-    if (this.#afterCork === undefined) task();
-    else this.#afterCork.push(task);
+  endCork(last: () => void, after: () => void): void {
+    if (this.#cork !== undefined) {
+      this.#cork.last = last;
+      this.#cork.after = after;
+      return;
+    }
+    last();
+    after();
   }
 
   // ── answers ────────────────────────────────────────────────────────────────────────────────────
@@ -457,6 +469,8 @@ export class Exchange implements PendingAnswer, Refusable {
  * True if `close` is in the list (RFC 9110, 7.6.1); uWebSockets recognises `close` only as the
  * whole value.
  */
+function nothing(): void {}
+
 function asksToClose(connection: string): boolean {
   if (connection === '' || connection === 'keep-alive') return false;
   return connection.split(',').some((option) => option.trim().toLowerCase() === 'close');

@@ -8,6 +8,7 @@ import {
   LOG_NOT_OPEN,
   type EventLog,
   type History,
+  type KeepPolicy,
   type KeptReceipt,
   type LogFigures,
   type LogRows,
@@ -40,6 +41,7 @@ export class LateLog implements EventLog {
   readonly #counters: Pick<Counters, 'log_append_failures_total'>;
   #opening: Promise<void> | undefined;
   #log: EventLog | undefined;
+  #policies: readonly KeepPolicy[] | undefined;
 
   constructor(
     load: LoadLog,
@@ -62,6 +64,7 @@ export class LateLog implements EventLog {
       const log = await this.#load();
       await log.open();
       this.#log = log;
+      if (this.#policies !== undefined) log.usePolicies?.(this.#policies);
     } catch (error) {
       this.#opening = undefined;
       throw error;
@@ -121,6 +124,11 @@ export class LateLog implements EventLog {
   reach(id: number): Promise<boolean> {
     const log = this.#opened();
     return log.reach?.(id) ?? Promise.resolve(id <= log.lastId());
+  }
+
+  usePolicies(policies: readonly KeepPolicy[]): void {
+    this.#policies = policies;
+    this.#log?.usePolicies?.(policies);
   }
 
   lastId(): number {

@@ -87,19 +87,24 @@ export function natsOptions(
     | 'natsReplicas'
     | 'natsStream'
     | 'natsTlsCa'
+    | 'natsToken'
     | 'natsUser'
   >,
   servers: readonly string[],
 ): Omit<NatsLogOptions, keyof Common | 'check'> {
   const { natsCreds, natsTlsCa } = settings;
-  const creds = natsCreds === undefined ? undefined : readFileOf('--nats-creds', natsCreds);
+  const readCreds =
+    natsCreds === undefined ? undefined : () => readFileOf('--nats-creds', natsCreds);
+  // One that is not there is found at the start.
+  readCreds?.();
   const tlsCa = natsTlsCa === undefined ? undefined : readFileOf('--nats-tls-ca', natsTlsCa);
   return {
     url: servers.join(','),
     stream: settings.natsStream,
     prefix: settings.natsPrefix,
     replicas: settings.natsReplicas,
-    creds,
+    readCreds,
+    token: settings.natsToken,
     user: settings.natsUser,
     password: settings.natsPassword,
     tlsCa: tlsCa?.toString(),

@@ -2,6 +2,7 @@
 import { CHANNEL_ORDERS } from '../core/channel-listing.js';
 import { LINE_ORDERS } from '../core/line-ranking.js';
 import type { RefusalCode } from '../errors.js';
+import { PAGE_ANSWERS } from './openapi-pages.js';
 import {
   ANY_REQUEST,
   BEARER,
@@ -46,12 +47,20 @@ export function page(
       ...(parameters === undefined ? {} : { parameters }),
       security: access === 'open' ? [] : BEARER,
       responses: {
-        '200': { description: summary, content: { [contentType]: { schema: {} } } },
+        '200': {
+          description: summary,
+          content: { [contentType]: { schema: answerOf(operationId) } },
+        },
         ...responses,
         ...refusals(ANY_REQUEST, always, codes),
       },
     },
   };
+}
+
+function answerOf(operationId: string): Json {
+  const answers: Readonly<Record<string, Json>> = PAGE_ANSWERS;
+  return Object.hasOwn(answers, operationId) ? (answers[operationId] as Json) : {};
 }
 
 function sorted(orders: readonly string[]): Json {
@@ -124,7 +133,9 @@ export const OPERATOR_PATHS: Readonly<Record<string, Json>> = {
   '/-/ready': page('ready', 'New lines are taken', 'open', {
     description:
       'The status is ready, draining, or degraded while the log is down: then lines are held, publishes are refused, and problem says why.',
-    responses: { '503': { description: 'The server drains', content: inJson({}) } },
+    responses: {
+      '503': { description: 'The server drains', content: inJson(PAGE_ANSWERS.ready) },
+    },
   }),
   '/-/stats': page('stats', 'Figures and counters', 'key'),
   '/-/memory': page('memory', 'Where the memory is', 'key'),

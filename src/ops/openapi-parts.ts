@@ -26,9 +26,9 @@ const id = {
   maximum: ID_MAX,
   description: 'rises over all channels; within one it may skip',
 } as const;
-const count = { type: 'integer', minimum: 0 } as const;
+export const count = { type: 'integer', minimum: 0 } as const;
 
-function object(
+export function object(
   properties: Readonly<Record<string, Json>>,
   optional: readonly string[] = [],
 ): Readonly<Record<string, Json>> {
@@ -105,6 +105,21 @@ export const SCHEMAS = {
     ticket: { type: 'string' },
     expiresAt: { ...count, description: 'milliseconds since the epoch' },
   }),
+  Workers: {
+    ...object({
+      wanted: count,
+      serving: { ...count, description: 'that serve now' },
+      restarts: { ...count, description: 'that were started in the place of one that died' },
+      silent: {
+        type: 'array',
+        items: count,
+        description: 'places, from 1 on, of those whose figures are missing here',
+      },
+      pids: { type: 'array', items: { type: ['integer', 'null'] } },
+      supervisorPid: count,
+    }),
+    description: 'of a server of several processes (--workers): what was summed here',
+  },
   Refusal: object({
     error: object({
       code: { type: 'string', enum: Object.keys(REFUSALS) },

@@ -12,13 +12,16 @@ const NATS_ONLY = [
   'natsCreds',
   'natsUser',
   'natsPassword',
+  'natsToken',
   'natsTlsCa',
 ] as const;
+/** Each is a way to sign in at NATS. */
+const WAYS_IN = ['natsCreds', 'natsToken', 'natsUser'] as const;
 const RETENTION = ['logEvents', 'logBytes', 'logAgeMs'] as const;
 
 /** Throws HOLDLINE_BAD_OPTION for options of the log that exclude or need one another. */
 export function checkLog(settings: Settings, names: Readonly<Record<SettingName, string>>): void {
-  const { natsCreds, natsUser, natsPassword } = settings;
+  const { natsUser, natsPassword } = settings;
   if ((natsUser === undefined) !== (natsPassword === undefined)) {
     const [given, missing] =
       natsUser === undefined
@@ -26,10 +29,11 @@ export function checkLog(settings: Settings, names: Readonly<Record<SettingName,
         : [names.natsUser, names.natsPassword];
     throw new HoldlineError('HOLDLINE_BAD_OPTION', `${given} needs ${missing}`);
   }
-  if (natsCreds !== undefined && natsUser !== undefined) {
+  const [one, other] = WAYS_IN.filter((name) => settings[name] !== undefined);
+  if (one !== undefined && other !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      `${names.natsCreds} and ${names.natsUser} exclude each other: a server signs in once`,
+      `${names[one]} and ${names[other]} exclude each other: a server signs in once`,
     );
   }
 }

@@ -243,6 +243,14 @@ export interface Options {
    */
   readonly natsPassword?: Settings['natsPassword'];
   /**
+   * Nats: token to sign in with.
+   *
+   * 1 to 255 characters that can be shown, without spaces. On the command line `--nats-token`.
+   *
+   * @default none
+   */
+  readonly natsToken?: Settings['natsToken'];
+  /**
    * Nats: PEM file with the authorities that its certificate is checked with.
    *
    * A path of 1 to 4096 characters. On the command line `--nats-tls-ca`.
@@ -450,7 +458,7 @@ export interface Options {
    */
   readonly maxHeaderBytes?: Settings['maxHeaderBytes'];
   /**
-   * Memory of process and sockets above which no line is opened; open lines stay.
+   * Memory of processes and sockets above which no line is opened; open lines stay.
    *
    * An integer from 67108864 to 1099511627776, in bytes. On the command line `--memory-budget`.
    *

@@ -15,7 +15,8 @@ const RELOADED = [
   'authCookie',
   'ticketSecret',
   'openSubscribe',
-  // Who may read, at once; what a channel keeps, for channels that are made from now on.
+  // Who may read and what a log keeps, at once; what a ring holds, for channels that are made from
+  // now on.
   'policies',
   'opsKey',
   'allowedHosts',

@@ -277,6 +277,13 @@ export const OPTIONS = {
     help: 'nats: password of that user',
     secret: true,
   },
+  natsToken: {
+    flag: 'nats-token',
+    kind: natsText,
+    default: undefined,
+    help: 'nats: token to sign in with',
+    secret: true,
+  },
   natsTlsCa: {
     flag: 'nats-tls-ca',
     kind: filePath(),
@@ -444,7 +451,7 @@ export const OPTIONS = {
     kind: size(64 * MiB, TiB),
     default: undefined,
     defaultMeans: 'none',
-    help: 'memory of process and sockets above which no line is opened; open lines stay',
+    help: 'memory of processes and sockets above which no line is opened; open lines stay',
   },
   socketSendBufferBytes: {
     flag: 'socket-send-buffer',

@@ -49,7 +49,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   };
   if (workersOf(commandLine.workers) > 1) {
     const { serveWithWorkers } = await import('./with-workers.js');
-    return serveWithWorkers(args, commandLine, settings, madeKey);
+    return serveWithWorkers(args, commandLine, settings, madeKey, parse);
   }
   const { log, closeLog } = openLog(commandLine);
   const { createServer } = await import('../index.js');

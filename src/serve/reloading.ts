@@ -1,4 +1,7 @@
-/** What SIGHUP does: the configuration is read again, and the server runs on with it. */
+/**
+ * What SIGHUP does: the configuration is read again, and the server runs on with it, in one process
+ * or in several.
+ */
 import { asError } from '../errors.js';
 import type { Logger } from 'pino';
 import { readRegularFile } from '../linux/files.js';
@@ -7,6 +10,7 @@ import type { CommandLine } from '../options/command-line.js';
 import { reloadSettings } from '../options/reload.js';
 import type { Settings } from '../options/table.js';
 import type { Server } from '../server/api.js';
+import type { Started } from '../workers/start.js';
 
 /** Reads the configuration again, and lets the server run with it. */
 export async function reloading(
@@ -32,10 +36,34 @@ export async function reloading(
       if (next.ignored.length > 0)
         log.warn(`changed, and needs a restart: ${next.ignored.join(', ')}`);
     } catch (error) {
-      const { message } = asError(error);
-      log.error(`not reloaded, what was read before counts on: ${message}`);
+      sayNotReloaded(error, log);
     }
   };
+}
+
+/**
+ * The same for the process that supervises others: the log is its own, and each of them reads the
+ * rest, unless there is a mistake in it.
+ */
+export function reloadingWorkers(
+  { supervisor, usePolicies }: Pick<Started, 'supervisor' | 'usePolicies'>,
+  settings: Settings,
+  parse: (readFile: (path: string) => string) => CommandLine,
+  log: Logger,
+): () => void {
+  return () => {
+    try {
+      const read = parse(readRegularFile).settings;
+      usePolicies(reloadSettings(settings, read).settings.policies);
+      supervisor.reload();
+    } catch (error) {
+      sayNotReloaded(error, log);
+    }
+  };
+}
+
+function sayNotReloaded(error: unknown, log: Logger): void {
+  log.error(`not reloaded, what was read before counts on: ${asError(error).message}`);
 }
 
 /**

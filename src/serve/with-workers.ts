@@ -8,6 +8,7 @@ import { startWorkers, WorkerFailed } from '../workers/start.js';
 import { sayListening } from './announcement.js';
 import { endInOrder, signals } from './ending.js';
 import { openLog } from './program-log.js';
+import { reloadingWorkers } from './reloading.js';
 
 /** Supervises N processes of this command until a signal ends it. */
 export async function serveWithWorkers(
@@ -15,6 +16,7 @@ export async function serveWithWorkers(
   commandLine: CommandLine,
   settings: Settings,
   madeKey: string | undefined,
+  parse: (readFile: (path: string) => string) => CommandLine,
 ): Promise<number> {
   const { log, closeLog } = openLog(commandLine);
   const count = workersOf(commandLine.workers);
@@ -46,7 +48,7 @@ export async function serveWithWorkers(
     return EXIT_DONE;
   }
   const { supervisor, facts, close } = started;
-  reload = () => supervisor.reload();
+  reload = reloadingWorkers(started, settings, parse, log);
   sayListening(log, settings, madeKey, { ...facts, workers: count });
 
   const ended = await Promise.race([signalled, supervisor.failed]).catch((error: unknown) => {

@@ -385,6 +385,7 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
     guard.reload({ ...next, opsKey: nextKey });
     opsKeyInUse = nextKey;
     hub.channels.usePolicies(next.policies);
+    log.usePolicies?.(next.policies);
   });
   return server;
 }
@@ -402,6 +403,8 @@ function placesOfAll(
     settings.maxWaitingPolls > 0 ? parent.share('polls', () => hub.polls.waiting) : undefined;
   hub.owners.onCount = ownerListener(settings, (key, count) => parent.linesChanged(key, count));
   memory.elsewhereBytes = () => parent.elsewhereBytes;
+  memory.startingCount = parent.startingCount;
+  parent.ownBytes = () => memory.processBytes;
   const parts: PlacesParts = {
     hub: {
       lines: hub.lines,

@@ -49,6 +49,11 @@ export interface SubscribingOptions {
  */
 export type Open = (grant: Grant) => Promise<void> | undefined;
 
+interface WhenReady {
+  readonly isEventStream?: boolean;
+  readonly refuse?: (error: unknown) => void;
+}
+
 export class Subscribing {
   readonly #parts: SubscribingParts;
   readonly #options: SubscribingOptions;
@@ -96,12 +101,17 @@ export class Subscribing {
     // By the channels that were asked for: those that are granted for them have other names.
     const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
     const asPage = wantsPage(head);
+    const isEventStream = transport === 'sse';
     return (grant) => {
       const owner = ownerOf(grant, address);
       const stream: StreamRequest = { position, mode, client, channels: grant.channels, owner };
       if (exchange.isHead) {
-        return this.#whenReady(exchange, grant, position, (ready) =>
-          answerStreamHead(hub, exchange, { ...stream, position: ready }),
+        return this.#whenReady(
+          exchange,
+          grant,
+          position,
+          (ready) => answerStreamHead(hub, exchange, { ...stream, position: ready }),
+          { isEventStream },
         );
       }
       return this.#whenReady(
@@ -109,7 +119,7 @@ export class Subscribing {
         grant,
         position,
         (ready) => this.#openStream(exchange, { ...stream, position: ready }, asPage),
-        (error) => this.#refuseStream(exchange, stream, asPage, error),
+        { isEventStream, refuse: (error) => this.#refuseStream(exchange, stream, asPage, error) },
       );
     };
   }
@@ -117,17 +127,17 @@ export class Subscribing {
   /**
    * Opens with the position that the client starts at: at once, or in a cork of a later turn when
    * the log had to be read for it. A client that left meanwhile is not opened. What goes wrong with
-   * the read is handed to `refuse`.
+   * the read is handed to `refuse`. An event stream asks whether its channel was deleted.
    */
   #whenReady(
     exchange: Exchange,
     grant: Grant,
     position: Position,
     open: (position: Position) => void | Promise<void> | undefined,
-    refuse: (error: unknown) => void = rethrow,
+    { isEventStream = false, refuse = rethrow }: WhenReady = {},
   ): Promise<void> | undefined {
     const { hub, guard } = this.#parts;
-    const ready = hub.ready(grant.channels, position);
+    const ready = hub.ready(grant.channels, position, isEventStream);
     if (ready === undefined) return open(position) ?? undefined;
     exchange.watch();
     return ready.then(

@@ -137,10 +137,10 @@ export class Messages implements MessageHandler {
 
   /**
    * Turns the response into a WebSocket that is a line from its first moment, or, in a cork that
-   * {@link Exchange.inCork} made, from the end of the cork: until then nothing may be allocated.
-   * native-notes/websocket-upgrade.md
+   * {@link Exchange.inCork} made, from the end of the cork: between the two nothing may be
+   * allocated. native-notes/websocket-upgrade.md
    */
-  open(exchange: Pick<Exchange, 'response' | 'afterCork'>, request: MessagesRequest): void {
+  open(exchange: Pick<Exchange, 'response' | 'endCork'>, request: MessagesRequest): void {
     const { channels, position, key, subprotocol, context } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
     const mayPublish = this.#shared(request.mayPublish);
@@ -152,8 +152,11 @@ export class Messages implements MessageHandler {
       context: mayPublish instanceof HoldlineError ? context.readers : context.publishers,
     };
     const line = { session, unread: this.#answers.unread };
-    const socket = upgrade(exchange.response, handshake, line);
-    exchange.afterCork(() => this.#join(socket, request));
+    let socket: MessageSocket;
+    exchange.endCork(
+      () => (socket = upgrade(exchange.response, handshake, line)),
+      () => this.#join(socket, request),
+    );
   }
 
   /**

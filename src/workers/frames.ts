@@ -170,10 +170,11 @@ export function readRecords({ payload }: Frame): readonly LoggedEntry[] {
 
 /** A page of the history, for the question of that number. */
 export function pageFrame(number: number, page: HistoryPage): Buffer {
-  const frame = makeFrame(FRAME.page, 20 + entriesSize(page.events));
+  const frame = makeFrame(FRAME.page, 21 + entriesSize(page.events));
   let at = frame.writeUInt32BE(number, PAYLOAD_AT);
   at = frame.writeDoubleBE(page.through, at);
   at = frame.writeDoubleBE(page.lostThrough, at);
+  at = frame.writeUInt8(Number(page.isDeleted === true), at);
   writeEntries(frame, at, page.events);
   return frame;
 }
@@ -182,11 +183,12 @@ export function readPage({ payload }: Frame): {
   readonly number: number;
   readonly page: HistoryPage;
 } {
-  const events = readEntries(payload, 20).filter(
+  const events = readEntries(payload, 21).filter(
     (entry): entry is LoggedEvent => !isDeletion(entry),
   );
   const [through, lostThrough] = [payload.readDoubleBE(4), payload.readDoubleBE(12)];
-  return { number: payload.readUInt32BE(0), page: { events, through, lostThrough } };
+  const isDeleted = payload.readUInt8(20) === 1;
+  return { number: payload.readUInt32BE(0), page: { events, through, lostThrough, isDeleted } };
 }
 
 /** Bytes by channel. */

@@ -81,7 +81,9 @@ export class RingHistory implements History {
       events.push(copyOf(event));
     }
     const lostThrough = seq > begin ? member.idAt(seq - 1) : member.lostThrough;
-    return Promise.resolve(this.#page(events.toReversed(), through, lostThrough));
+    const isDeleted = this.#channels.isDeleted(channel);
+    const page = this.#page(events.toReversed(), through, lostThrough);
+    return Promise.resolve({ ...page, isDeleted });
   }
 
   idBefore(wallMs: number): Promise<number> {

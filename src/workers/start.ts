@@ -22,6 +22,9 @@ import { WorkerFailed } from './worker-processes.js';
 
 export { WorkerFailed };
 
+/** A day; nothing is done then. */
+const STAYING_MS = 86_400_000;
+
 export interface StartParts {
   /** Of this program, for each worker. */
   readonly args: readonly string[];
@@ -36,6 +39,8 @@ export interface StartParts {
 export interface Started {
   readonly supervisor: Supervisor;
   readonly facts: WorkerFacts;
+  /** What is kept keeps to these from now on; the workers read their own. */
+  usePolicies(this: void, policies: Settings['policies']): void;
   /** Ends the log, when all workers have ended. */
   close(this: void): Promise<void>;
 }
@@ -62,7 +67,7 @@ export async function startWorkers({
   const port = await portOf(settings);
   const opsPort = ops === undefined ? undefined : await portOf(ops);
   const counters = makeCounters();
-  const { log, history, keep } = await openLog(settings, counters, (error) =>
+  const { log, history, keep, usePolicies } = await openLog(settings, counters, (error) =>
     say('error', asError(error).message, {}),
   );
   const linesMax = connectionsUnder(readFileLimit());
@@ -84,13 +89,16 @@ export async function startWorkers({
     },
     say,
   });
+  // Timers of a clock keep no process alive, and for a moment there may be no worker.
+  const staying = setInterval(() => {}, STAYING_MS);
   const close = async (): Promise<void> => {
+    clearInterval(staying);
     supervisor.stop();
     await log.close();
   };
   try {
     const facts = await supervisor.start();
-    return { supervisor, facts, close };
+    return { supervisor, facts, usePolicies, close };
   } catch (error) {
     supervisor.kill();
     await close();
@@ -107,6 +115,7 @@ async function openLog(
   readonly log: EventLog;
   readonly history: History;
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
+  readonly usePolicies: Started['usePolicies'];
 }> {
   // Over NATS each worker has a log of its own. What they tell each other beside it stays here.
   const isTheirs = placeOf(settings.log).kind === 'nats';
@@ -114,7 +123,8 @@ async function openLog(
     ? new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId)
     : makeLog(settings, SYSTEM_CLOCK, counters, { report });
   await log.open();
-  if (log.history !== undefined) return { log, history: log.history };
+  if (log.history !== undefined)
+    return { log, history: log.history, usePolicies: (policies) => log.usePolicies?.(policies) };
   const rings = new RingHistory(
     {
       replay: { events: settings.replayEvents, bytes: settings.replayBytes },
@@ -123,7 +133,12 @@ async function openLog(
     },
     log.floor(),
   );
-  return { log, history: rings, keep: (entries) => rings.take(entries) };
+  return {
+    log,
+    history: rings,
+    keep: (entries) => rings.take(entries),
+    usePolicies: (policies) => rings.usePolicies(policies),
+  };
 }
 
 /**

@@ -15,6 +15,8 @@ export interface Welcome {
   readonly port: number;
   /** Undefined without an address of operations. */
   readonly opsPort: number | undefined;
+  /** Memory of the supervisor and the other workers, as they told it last. */
+  readonly elsewhereBytes: number;
   readonly opsKey: string;
 }
 

@@ -49,6 +49,8 @@ export class KeepingStore {
   readonly receipts = new Map<string, KeptReceipt>();
   readonly #events = new Map<string, LoggedEvent[]>();
   readonly #lost = new Map<string, number>();
+  /** Channels that were deleted, and to which nothing was published since. */
+  readonly #deleted = new Set<string>();
   /** When ids were given, oldest first. */
   readonly #times: { readonly id: number; readonly wallMs: number }[] = [];
 
@@ -75,9 +77,11 @@ export class KeepingStore {
       this.#times.push({ id, wallMs });
       if (isDeletion(entry)) {
         this.forget(entry.channel, id);
+        this.#deleted.add(entry.channel);
         return { id, channel: entry.channel, isDeletion: true };
       }
       const { channel, type, data, json } = entry;
+      this.#deleted.delete(channel);
       const event: LoggedEvent = { id, channel, type, data: Uint8Array.from(data), json };
       const kept = this.#events.get(channel);
       if (kept === undefined) this.#events.set(channel, [event]);
@@ -120,7 +124,8 @@ export class KeepingStore {
     const newestFirst = kept.slice(Math.max(0, end - eventsMax), end).toReversed();
     const events = fitting(newestFirst, eventsMax, bytesMax).toReversed();
     const older = kept[end - events.length - 1];
-    return { events, through, lostThrough: older?.id ?? this.lostOf(channel) };
+    const isDeleted = this.#deleted.has(channel);
+    return { events, through, lostThrough: older?.id ?? this.lostOf(channel), isDeleted };
   }
 
   idBefore(wallMs: number): number {

@@ -3,7 +3,7 @@
  * again on the same files, stopped for a while; and a TCP proxy in front of it that cuts.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,19 +15,33 @@ const DEADLINE_MS = 10_000;
 
 export class NatsServer {
   readonly port: number;
+  /** In its cluster. */
+  readonly name: string;
   readonly #folder: string;
   readonly #args: readonly string[];
   #child: ChildProcess | undefined;
 
   private constructor(port: number, folder: string, args: readonly string[]) {
     this.port = port;
+    this.name = args[args.indexOf('--name') + 1] as string;
     this.#folder = folder;
     this.#args = args;
   }
 
   /** With more arguments than the usual. Gone with its files when the test is. */
-  static async start(...args: string[]): Promise<NatsServer> {
+  static start(...args: string[]): Promise<NatsServer> {
     const folder = mkdtempSync(join(tmpdir(), 'holdline-nats-'));
+    return NatsServer.#startIn(folder, ['-js', '-sd', folder, ...args]);
+  }
+
+  /** With a configuration, beside JetStream's, that `configure` may change later. */
+  static startWith(configuration: string): Promise<NatsServer> {
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-nats-'));
+    writeConfiguration(folder, configuration);
+    return NatsServer.#startIn(folder, ['-c', configurationIn(folder)]);
+  }
+
+  static async #startIn(folder: string, args: readonly string[]): Promise<NatsServer> {
     const server = new NatsServer(await lastingPort(), folder, args);
     onTestFinished(async () => {
       await server.kill();
@@ -45,7 +59,7 @@ export class NatsServer {
   async startAgain(): Promise<void> {
     const child = spawn(
       'nats-server',
-      ['-js', '-sd', this.#folder, '-p', String(this.port), '-a', '127.0.0.1', ...this.#args],
+      ['-p', String(this.port), '-a', '127.0.0.1', ...this.#args],
       { stdio: 'ignore' },
     );
     let problem: Error | undefined;
@@ -70,6 +84,12 @@ export class NatsServer {
       child.once('exit', () => resolve());
       child.kill('SIGKILL');
     });
+  }
+
+  /** It gets another configuration while it runs. */
+  configure(configuration: string): void {
+    writeConfiguration(this.#folder, configuration);
+    this.#child?.kill('SIGHUP');
   }
 
   /** It answers nothing, and its connections stay. */
@@ -97,6 +117,36 @@ export class NatsServer {
   async behindProxy(): Promise<CuttingProxy> {
     return CuttingProxy.start(this.port);
   }
+}
+
+function configurationIn(folder: string): string {
+  return join(folder, 'nats.conf');
+}
+
+/** JetStream is in it, too: what an argument turned on, a reload turns off. */
+function writeConfiguration(folder: string, configuration: string): void {
+  const jetStream = `jetstream { store_dir: "${folder}" }`;
+  writeFileSync(configurationIn(folder), `${jetStream}\n${configuration}\n`);
+}
+
+/** A JetStream cluster of so many servers. */
+export async function natsCluster(count: number): Promise<readonly NatsServer[]> {
+  const routePorts = await Promise.all(Array.from({ length: count }, () => lastingPort()));
+  const routes = routePorts.map((port) => `nats://127.0.0.1:${port}`);
+  return Promise.all(
+    routes.map((route, i) =>
+      NatsServer.start(
+        '--name',
+        `n${i}`,
+        '--cluster_name',
+        'test',
+        '--cluster',
+        route,
+        '--routes',
+        routes.join(','),
+      ),
+    ),
+  );
 }
 
 /** Passes bytes on, until it is cut; then it takes no connections, or takes them and is silent. */

@@ -11,25 +11,30 @@ export interface ChannelRow {
   bytes: number;
   /** Highest id that is lost to retention or a deletion; 0 before any is. */
   lostThrough: number;
+  /** True from a deletion until the next event. */
+  isDeleted: boolean;
 }
 
+/** Three numbers and the name. The last one is `lostThrough`, or −1 − it if it is deleted. */
 const HEAD_BYTES = 24;
 
-function packRow({ events, bytes, lostThrough, name }: ChannelRow): Buffer {
+function packRow({ events, bytes, lostThrough, isDeleted, name }: ChannelRow): Buffer {
   const packed = Buffer.allocUnsafe(HEAD_BYTES + name.length);
   packed.writeDoubleBE(events, 0);
   packed.writeDoubleBE(bytes, 8);
-  packed.writeDoubleBE(lostThrough, 16);
+  packed.writeDoubleBE(isDeleted ? -1 - lostThrough : lostThrough, 16);
   packed.write(name, HEAD_BYTES, 'latin1');
   return packed;
 }
 
 export function readRow(number: number, packed: Buffer): ChannelRow {
+  const lost = packed.readDoubleBE(16);
   return {
     number,
     events: packed.readDoubleBE(0),
     bytes: packed.readDoubleBE(8),
-    lostThrough: packed.readDoubleBE(16),
+    lostThrough: lost < 0 ? -1 - lost : lost,
+    isDeleted: lost < 0,
     name: packed.toString('latin1', HEAD_BYTES),
   };
 }
@@ -63,7 +68,8 @@ export class ChannelRows {
 
   /** A channel that has none gets the next number; numbers are not used twice. */
   make(name: string, number: number, lostThrough: number): ChannelRow {
-    const row: ChannelRow = { number, name, events: 0, bytes: 0, lostThrough };
+    const isDeleted = false;
+    const row: ChannelRow = { number, name, events: 0, bytes: 0, lostThrough, isDeleted };
     this.#byName.set(name, row);
     this.#byNumber.set(number, row);
     void this.#tables.names.put(Buffer.from(name, 'latin1'), numberKey(number));

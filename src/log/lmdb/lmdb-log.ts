@@ -9,6 +9,7 @@ import {
   LOG_UP,
   type EventLog,
   type History,
+  type KeepPolicy,
   type KeptReceipt,
   type LogFigures,
   type LogRows,
@@ -25,7 +26,7 @@ import { makeDirectory } from './make-directory.js';
 import { errorOf, type Durability, type Failure, type FromThread } from './messages.js';
 import { PendingAppends } from './pending-appends.js';
 import { PendingQuestions } from './pending-questions.js';
-import type { KeepPolicy, Retention } from './retention.js';
+import type { Retention } from './retention.js';
 import { ThreadHandle } from './thread-handle.js';
 
 export interface LmdbLogOptions {
@@ -58,6 +59,7 @@ export class LmdbLog implements EventLog {
     unavailable: () => this.#unavailable(),
     floor: () => this.#floor,
   });
+  #policies: readonly KeepPolicy[];
   #thread: ThreadHandle | undefined;
   /** False from the end of a thread until the next one is open: it would not know what it got. */
   #isThreadOpen = false;
@@ -72,6 +74,7 @@ export class LmdbLog implements EventLog {
 
   constructor(options: LmdbLogOptions) {
     this.#options = options;
+    this.#policies = options.policies;
     const { clock, counters } = options;
     this.#receipts = new KeptReceipts(clock, counters);
     this.#appends = new PendingAppends(clock, this.#receipts, (logged) => this.#take?.(logged));
@@ -79,7 +82,7 @@ export class LmdbLog implements EventLog {
 
   async open(): Promise<void> {
     const { directory, firstId, clock } = this.#options;
-    const { durability, retention, policies, ballastBytes } = this.#options;
+    const { durability, retention, ballastBytes } = this.#options;
     try {
       makeDirectory(directory);
     } catch (error) {
@@ -97,7 +100,7 @@ export class LmdbLog implements EventLog {
       durability,
       firstId: firstId ?? firstIdAt(clock.wallMs()),
       retention,
-      policies,
+      policies: this.#policies,
       ballastBytes,
     };
     this.#thread = new ThreadHandle(data, clock, {
@@ -156,6 +159,12 @@ export class LmdbLog implements EventLog {
     return () => {
       if (this.#take === take) this.#take = undefined;
     };
+  }
+
+  /** What channels keep beyond them goes in small steps, as always. */
+  usePolicies(policies: readonly KeepPolicy[]): void {
+    this.#policies = policies;
+    this.#thread?.usePolicies(policies);
   }
 
   lastId(): number {

@@ -28,7 +28,7 @@ const SWEEPS_BEFORE_RETRY = 20;
 export type Tell = (message: FromThread, buffers?: ArrayBuffer[]) => void;
 
 export class LogThread {
-  readonly #data: ThreadData;
+  #data: ThreadData;
   readonly #isAsync: boolean;
   readonly #tell: Tell;
   readonly #ballast: Ballast;
@@ -96,6 +96,13 @@ export class LogThread {
         return;
       case 'ask':
         this.#questions.ask(message);
+        this.#soon();
+        return;
+      case 'policies':
+        // Tables that are opened again use them, too.
+        this.#data = { ...this.#data, policies: message.policies };
+        this.#store?.usePolicies(this.#data);
+        this.#isSweepDue = true;
         this.#soon();
         return;
       case 'close':

@@ -1,13 +1,14 @@
 /** What a log and its thread tell each other. */
 import type {
   HistoryRequest,
+  KeepPolicy,
   KeptReceipt,
   LogFigures,
   LogRow,
   LogState,
 } from '../../core/event-log.js';
 import { asError, HoldlineError, type RefusalCode, type StartCode } from '../../errors.js';
-import type { KeepPolicy, Retention } from './retention.js';
+import type { Retention } from './retention.js';
 
 export type Durability = 'sync' | 'async';
 
@@ -65,6 +66,7 @@ export type ToThread =
       readonly packed: Uint8Array;
     }
   | { readonly kind: 'ask'; readonly number: number; readonly question: Question }
+  | { readonly kind: 'policies'; readonly policies: readonly KeepPolicy[] }
   | { readonly kind: 'close' };
 
 /** A receipt that was found at the start, and what is left of its time. */
@@ -84,6 +86,7 @@ export type Answer =
       readonly packed: Uint8Array;
       readonly through: number;
       readonly lostThrough: number;
+      readonly isDeleted: boolean;
     }
   | { readonly kind: 'id'; readonly id: number }
   | { readonly kind: 'rows'; readonly rows: readonly LogRow[] }

@@ -12,6 +12,8 @@ export interface FoundPage {
   readonly events: readonly FoundEvent[];
   readonly through: number;
   readonly lostThrough: number;
+  /** Of the newest: the channel was deleted, and nothing was published to it since. */
+  readonly isDeleted: boolean;
 }
 
 type Cursor = Iterator<{ readonly key: Buffer; readonly value: Buffer }>;
@@ -66,7 +68,8 @@ export function readPage(store: Store, request: HistoryRequest): FoundPage {
     first.next = nextOf(first.cursor);
   }
   for (const { cursor } of sources) cursor.return?.();
-  return { events, through: isWhole ? through : (events.at(-1)?.id ?? after), lostThrough };
+  const end = isWhole ? through : (events.at(-1)?.id ?? after);
+  return { events, through: end, lostThrough, isDeleted: false };
 }
 
 function nextOf(cursor: Cursor): Source['next'] {
@@ -116,7 +119,8 @@ export class NewestSearch {
     // A deletion or the retention may have come between two slices.
     const logLost = Math.max(this.#store.floor, row?.lostThrough ?? this.#store.forgottenThrough);
     const events = this.#found.filter(({ id }) => id > logLost).toReversed();
-    return { events, through, lostThrough: Math.max(logLost, this.#leftOut) };
+    const isDeleted = row?.isDeleted === true;
+    return { events, through, lostThrough: Math.max(logLost, this.#leftOut), isDeleted };
   }
 
   /** Returns true when the last slice was read. */

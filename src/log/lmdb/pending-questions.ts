@@ -62,9 +62,9 @@ export class PendingQuestions {
   async #askPage(question: Question, channels: readonly string[]): Promise<HistoryPage> {
     const answer = await this.#ask(question);
     if (answer.kind !== 'page') throw this.#log.unavailable();
-    const { packed, through, lostThrough } = answer;
+    const { packed, through, lostThrough, isDeleted } = answer;
     const buffer = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
-    return { events: unpackEvents(buffer, channels), through, lostThrough };
+    return { events: unpackEvents(buffer, channels), through, lostThrough, isDeleted };
   }
 
   #ask(question: Question): Promise<Answer> {

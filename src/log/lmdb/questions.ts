@@ -75,6 +75,6 @@ function answerOf(store: Store, waiting: WaitingQuestion): Answer | undefined {
   return { kind: 'kept' };
 }
 
-function pageAnswer({ events, through, lostThrough }: FoundPage): Answer {
-  return { kind: 'page', packed: packEvents(events), through, lostThrough };
+function pageAnswer({ events, through, lostThrough, isDeleted }: FoundPage): Answer {
+  return { kind: 'page', packed: packEvents(events), through, lostThrough, isDeleted };
 }

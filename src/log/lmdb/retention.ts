@@ -3,6 +3,7 @@
  * Each call is a bounded step within a write transaction.
  */
 import { compilePattern, type ChannelPattern } from '../../auth/pattern.js';
+import type { KeepPolicy } from '../../core/event-log.js';
 import type { ChannelRow, ChannelRows } from './channel-rows.js';
 import { readPlace } from './channel-rows.js';
 import type { Tables } from './environment.js';
@@ -15,16 +16,6 @@ export interface Retention {
   /** Of records, bytes. */
   readonly bytes: number;
   readonly ageMs: number;
-}
-
-/** What channels by pattern keep at most, beside the bounds of the whole log. */
-export interface KeepPolicy {
-  /** A name or a pattern. */
-  readonly channels: string;
-  readonly keepEvents?: number | undefined;
-  readonly keepBytes?: number | undefined;
-  /** Milliseconds. */
-  readonly keepAge?: number | undefined;
 }
 
 const IDS_AT_ONCE = 32;

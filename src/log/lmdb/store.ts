@@ -42,7 +42,7 @@ export class Store {
   readonly room: Room;
   /** The newest id that was found when it was opened. */
   committedId = 0;
-  readonly #forgetting: Forgetting;
+  #forgetting: Forgetting;
   readonly #durability: Durability;
   readonly #rowSweep = new RowSweep();
   readonly #counts: PageCounts;
@@ -89,6 +89,11 @@ export class Store {
         ? error
         : new HoldlineError('HOLDLINE_BAD_LOG', damagedWords(String(error)));
     }
+  }
+
+  /** What channels keep from now on. */
+  usePolicies({ retention, policies }: Pick<ThreadData, 'policies' | 'retention'>): void {
+    this.#forgetting = new Forgetting(retention, policies);
   }
 
   get floor(): number {
@@ -159,17 +164,19 @@ export class Store {
         for (const { channel, record } of entries) {
           const id = ++totals.newestId;
           let row = change.rows.get(channel);
-          if (record === undefined) {
-            if (row === undefined) continue;
-            row.lostThrough = id;
-            change.rows.changed(row);
-            void tables.garbage.put(numberKey(row.number), Buffer.alloc(1));
-            continue;
-          }
           if (row === undefined) {
             totals.channels++;
             row = change.rows.make(channel, ++totals.channelNumber, totals.forgottenThrough);
           }
+          if (record === undefined) {
+            row.isDeleted = true;
+            change.rows.changed(row);
+            if (row.events === 0) continue;
+            row.lostThrough = id;
+            void tables.garbage.put(numberKey(row.number), Buffer.alloc(1));
+            continue;
+          }
+          row.isDeleted = false;
           void tables.records.put(recordKey(row.number, id), record);
           // A clock that goes back does not: times are searched.
           const wallMs = Math.max(wallMsOf(record), totals.newestWallMs);

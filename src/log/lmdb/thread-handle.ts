@@ -5,6 +5,7 @@
 import { Worker } from 'node:worker_threads';
 import { backOffMs } from '../../back-off.js';
 import type { Clock } from '../../clock.js';
+import type { KeepPolicy } from '../../core/event-log.js';
 import { LOG_RESTART_MS, LOG_RESTART_MS_MAX } from '../../limits.js';
 import type { FromThread, ThreadData, ToThread } from './messages.js';
 
@@ -16,7 +17,7 @@ export interface ThreadEvents {
 }
 
 export class ThreadHandle {
-  readonly #data: ThreadData;
+  #data: ThreadData;
   readonly #clock: Clock;
   readonly #events: ThreadEvents;
   #worker: Worker | undefined;
@@ -37,6 +38,12 @@ export class ThreadHandle {
     if (this.#worker === undefined) return false;
     this.#worker.postMessage(message, buffers);
     return true;
+  }
+
+  /** Of this thread, and of those that are started in its place. */
+  usePolicies(policies: readonly KeepPolicy[]): void {
+    this.#data = { ...this.#data, policies };
+    this.tell({ kind: 'policies', policies });
   }
 
   /** It is not started again; resolves when it has ended. */

@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { LogRow } from '../../core/event-log.js';
-import type { LoggedEvent } from '../../core/event.js';
+import type { LoggedEntry, LoggedEvent } from '../../core/event.js';
 import { asError, HoldlineError } from '../../errors.js';
 import { LOG_ID_LEASE, LOG_READ_SLICE_EVENTS } from '../../limits.js';
 import { readPlace, readRow, type ChannelRow } from './channel-rows.js';
@@ -173,16 +173,41 @@ export class LogReader {
     }
   }
 
-  /** All events that are kept, in id order. */
-  async *records(): AsyncGenerator<LoggedEvent> {
+  /** All events that are kept, and deletions of channels that have none since, in id order. */
+  async *records(): AsyncGenerator<LoggedEntry> {
     const channels = new Map<number, ChannelRow | undefined>();
+    const marks = this.#marks();
+    let marked = 0;
     let after = 0;
     for (;;) {
       const slice = this.#slice(after, channels);
-      if (slice.through === undefined) return;
-      yield* slice.events;
+      for (const event of slice.events) {
+        for (let mark = marks[marked]; mark !== undefined && mark.id < event.id;) {
+          yield mark;
+          mark = marks[++marked];
+        }
+        yield event;
+      }
+      if (slice.through === undefined) break;
       after = slice.through;
     }
+    yield* marks.slice(marked);
+  }
+
+  /**
+   * Where they end what their channels have lost; those of channels that had lost nothing follow
+   * the newest entry.
+   */
+  #marks(): readonly LoggedEntry[] {
+    const { floor, newestId } = totalsOf(this.#tables);
+    let endId = newestId;
+    const marks: LoggedEntry[] = [];
+    for (const { key, value } of this.#tables.channels.getRange()) {
+      const { name: channel, isDeleted, lostThrough } = readRow(key.readUInt32BE(0), value);
+      if (!isDeleted) continue;
+      marks.push({ id: lostThrough > floor ? lostThrough : ++endId, channel, isDeletion: true });
+    }
+    return marks.sort((one, other) => one.id - other.id);
   }
 
   #slice(

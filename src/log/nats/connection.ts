@@ -4,6 +4,7 @@ import {
   credsAuthenticator,
   usernamePasswordAuthenticator,
   errors,
+  tokenAuthenticator,
   type Authenticator,
   type NatsConnection,
 } from '@nats-io/transport-node';
@@ -28,6 +29,7 @@ export class Connection {
   readonly #clock: Clock;
   #isUp = true;
   #downSinceMs = 0;
+  #areCredentialsRefused = false;
   #isClosed = false;
 
   constructor(nats: NatsConnection, clock: Clock) {
@@ -39,6 +41,11 @@ export class Connection {
     return this.#isUp;
   }
 
+  /** Why it is away, in words. */
+  get problem(): string {
+    return this.#areCredentialsRefused ? 'NATS refuses the credentials' : 'NATS cannot be reached';
+  }
+
   /** How long it has been away, ms; 0 while it is up. */
   get downMs(): number {
     return this.#isUp ? 0 : this.#clock.nowMs() - this.#downSinceMs;
@@ -46,14 +53,17 @@ export class Connection {
 
   /** Tells the owner when it is lost, and when it is back. */
   async watch(owner: ConnectionOwner): Promise<void> {
-    for await (const { type } of this.nats.status()) {
+    for await (const status of this.nats.status()) {
       if (this.#isClosed) return;
-      if (type === 'disconnect' && this.#isUp) {
+      if (status.type === 'error') {
+        this.#areCredentialsRefused ||= isOfCredentials(status.error);
+      } else if (status.type === 'disconnect' && this.#isUp) {
         this.#isUp = false;
         this.#downSinceMs = this.#clock.nowMs();
         owner.connectionLost();
-      } else if (type === 'reconnect') {
+      } else if (status.type === 'reconnect') {
         this.#isUp = true;
+        this.#areCredentialsRefused = false;
         owner.connectionBack();
       }
     }
@@ -77,7 +87,7 @@ export async function connectTo(access: NatsAccess, clock: Clock): Promise<Conne
       return new Connection(await connect(options), clock);
     } catch (error) {
       const isHopeless =
-        error instanceof errors.AuthorizationError ||
+        isOfCredentials(error) ||
         error instanceof errors.InvalidArgumentError ||
         isOfCertificate(error) ||
         clock.nowMs() >= untilMs;
@@ -85,6 +95,14 @@ export async function connectTo(access: NatsAccess, clock: Clock): Promise<Conne
     }
     await new Promise<void>((resolve) => void clock.later(NATS_RECONNECT_MS, resolve));
   }
+}
+
+/** NATS does not let this user in, or no more. It also says so of a client that was slow to ask. */
+function isOfCredentials(error: unknown): boolean {
+  return (
+    error instanceof errors.UserAuthenticationExpiredError ||
+    (error instanceof errors.AuthorizationError && !/timeout/i.test(error.message))
+  );
 }
 
 /** A certificate that Node does not accept, mostly as the cause of another error. */
@@ -98,13 +116,43 @@ function isOfCertificate(error: unknown): boolean {
 }
 
 function cannotConnect(error: unknown): HoldlineError {
-  const isKey = error instanceof errors.AuthorizationError;
   return new HoldlineError(
     'HOLDLINE_BAD_LOG',
-    isKey
-      ? 'NATS refuses the credentials (--nats-creds, --nats-user, --nats-password)'
+    isOfCredentials(error)
+      ? 'NATS refuses the credentials (--nats-creds, --nats-token, --nats-user, --nats-password)'
       : `NATS cannot be reached (--log nats:…): ${asError(error).message}`,
   );
+}
+
+/**
+ * Signs in with the file as it is at that moment: credentials that end are replaced while a server
+ * runs. While the file is away or half written, the last ones that could be read count. Throws
+ * HOLDLINE_BAD_LOG for a file that has none.
+ */
+function authenticatorOf(readCreds: () => Uint8Array): Authenticator {
+  let last: Authenticator | undefined;
+  const read = (nonce?: string): ReturnType<Authenticator> => {
+    const latest = credsAuthenticator(readCreds());
+    const signed = latest(nonce);
+    last = latest;
+    return signed;
+  };
+  try {
+    read('any');
+  } catch {
+    // What it says of them may quote them.
+    throw new HoldlineError(
+      'HOLDLINE_BAD_LOG',
+      'the file of --nats-creds has no credentials in it: a user JWT and its seed, as nsc writes them',
+    );
+  }
+  return (nonce) => {
+    try {
+      return read(nonce);
+    } catch {
+      return last?.(nonce);
+    }
+  };
 }
 
 function connectionOptions(access: NatsAccess): Parameters<typeof connect>[0] {
@@ -118,8 +166,10 @@ function connectionOptions(access: NatsAccess): Parameters<typeof connect>[0] {
     isTls ||= url.protocol === 'tls:';
     servers.push(url.host);
   }
+  const { readCreds, token } = access;
   const authenticator: Authenticator[] = [];
-  if (access.creds !== undefined) authenticator.push(credsAuthenticator(access.creds));
+  if (readCreds !== undefined) authenticator.push(authenticatorOf(readCreds));
+  if (token !== undefined) authenticator.push(tokenAuthenticator(token));
   if (user !== undefined) authenticator.push(usernamePasswordAuthenticator(user, password));
   return {
     servers,

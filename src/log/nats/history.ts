@@ -31,6 +31,8 @@ interface HistoryParts {
   readonly check: (event: NewEvent) => void;
   readonly counters: Counters;
   readonly floor: () => number;
+  /** Highest id of a channel that may be lost when the stream has forgotten all up to an id. */
+  readonly lostOf: (channel: string, forgottenThrough: number) => number;
   /** NATS can be asked. */
   readonly isConnected: () => boolean;
 }
@@ -85,8 +87,10 @@ export class NatsHistory implements History {
         bytesMax: Infinity,
         keep: { eventsMax, bytesMax },
       });
+      // With the mark lost as well nobody knows what came behind it.
+      const isDeleted = events.length === 0 && mark > floor && lostThrough === mark;
       // It was not looked whether the channel has events before these.
-      return { events, through, lostThrough: Math.max(after, lostThrough) };
+      return { events, through, lostThrough: Math.max(after, lostThrough), isDeleted };
     });
   }
 
@@ -139,7 +143,7 @@ export class NatsHistory implements History {
       readonly keep?: Keep;
     },
   ): Promise<ChannelPage> {
-    const { past, marks, subjects } = this.#parts;
+    const { past, marks, subjects, lostOf } = this.#parts;
     const { through, eventsMax, bytesMax, keep } = request;
     const mark = await marks.of(channel);
     // Also one behind `through`: what was deleted is handed over no more.
@@ -147,11 +151,13 @@ export class NatsHistory implements History {
     if (after >= through) return { events: [], through, lostThrough: mark };
     const reading = await past.read(subjects.ofEvents(channel), after);
     try {
-      const page = new PageOfChannel(Math.max(mark, lossOf(reading, after)));
+      const { startsAfter } = reading;
+      const lost = startsAfter > after ? lostOf(channel, startsAfter) : 0;
+      const page = new PageOfChannel(Math.max(mark, lost));
       const end = await this.#fill(page, reading, through, eventsMax, bytesMax, keep);
       // What the stream has forgotten since the reading began was skipped without a word.
       const forgotten = await past.forgottenThrough();
-      if (forgotten > reading.startsAfter) page.forget(forgotten);
+      if (forgotten > startsAfter) page.forget(lostOf(channel, forgotten));
       return page.upTo(end);
     } finally {
       reading.end();
@@ -227,7 +233,7 @@ class PageOfChannel {
     this.#lostThrough = id;
   }
 
-  /** The stream has forgotten what is up to this id: some of it may be missing in the page. */
+  /** What the channel has up to this id may be lost: some of it may be missing in the page. */
   forget(id: number): void {
     this.events = this.events.filter((event) => event.id > id);
     this.#lostThrough = Math.max(this.#lostThrough, id);
@@ -236,11 +242,6 @@ class PageOfChannel {
   upTo(through: number): ChannelPage {
     return { events: this.events, through, lostThrough: this.#lostThrough };
   }
-}
-
-/** What the stream had forgotten when the reading began; 0 for nothing. */
-function lossOf(reading: Reading, after: number): number {
-  return reading.startsAfter > after ? reading.startsAfter : 0;
 }
 
 function unavailable(problem: string): HoldlineError {

@@ -37,8 +37,9 @@ import { Past } from './past.js';
 import { Publisher } from './publisher.js';
 import { meaningOf, receiptOf, type Arrived } from './record.js';
 import { NatsRows } from './rows.js';
+import { SeenIds } from './seen-ids.js';
 import { differences, floorOf, openStream } from './stream.js';
-import { StreamWatch } from './stream-watch.js';
+import { SILENT, StreamWatch } from './stream-watch.js';
 import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
 import { unavailable } from './unavailable.js';
@@ -54,6 +55,7 @@ interface Opened {
   readonly watch: StreamWatch;
   readonly history: NatsHistory;
   readonly marks: Marks;
+  readonly seenIds: SeenIds;
   readonly past: Past;
   readonly rows: NatsRows;
 }
@@ -151,8 +153,8 @@ export class NatsLog implements EventLog {
     const opened = this.#opened;
     if (opened === undefined) return down('the log is not open');
     if (this.#fault !== '') return down(this.#fault);
-    if (!opened.connection.isUp) return down('NATS cannot be reached');
-    if (opened.watch.isSilent) return down('NATS does not answer');
+    if (!opened.connection.isUp) return down(opened.connection.problem);
+    if (opened.watch.isSilent) return down(opened.watch.problem);
     return opened.tail.isLive ? LOG_UP : down('the stream cannot be read');
   }
 
@@ -246,9 +248,11 @@ export class NatsLog implements EventLog {
     const isConnected = (): boolean => connection.isUp;
     const subjects = this.#subjects;
     const marks = new Marks(manager, stream, subjects);
+    const seenIds = new SeenIds(lastId);
     const publisher = new Publisher(nats, clock, {
       isConnected,
-      silent: () => watch.becameSilent(),
+      silent: () => watch.failed(SILENT),
+      nobody: (problem) => watch.failed(problem),
     });
     const tail = new Tail(nats, manager, stream, lastId, clock, {
       isConnected,
@@ -266,6 +270,7 @@ export class NatsLog implements EventLog {
     return {
       connection,
       marks,
+      seenIds,
       past,
       rows: new NatsRows(nats, manager, this.#options, clock),
       publisher,
@@ -279,6 +284,11 @@ export class NatsLog implements EventLog {
         check,
         counters,
         floor: () => this.#floor,
+        // What is above its tail may be of any channel.
+        lostOf: (channel, forgottenThrough) =>
+          forgottenThrough > tail.lastId
+            ? forgottenThrough
+            : seenIds.lostThrough(channel, forgottenThrough),
         isConnected,
       }),
     };
@@ -307,6 +317,7 @@ export class NatsLog implements EventLog {
       const meaning = meaningOf(message, this.#subjects, check);
       if (meaning === undefined) continue;
       const { channel, entry, problem } = meaning;
+      if (channel !== undefined) this.#opened?.seenIds.seen(channel, message.id);
       if (entry === undefined) {
         counters.log_records_refused_total++;
         this.#report(`a record of the stream was skipped (id ${message.id}): ${problem}`);
@@ -325,6 +336,7 @@ export class NatsLog implements EventLog {
   #lost(throughId: number): void {
     const { counters } = this.#options;
     counters.log_losses_total++;
+    this.#opened?.seenIds.missed(throughId);
     this.#report(
       `the stream forgot records before this server had read them (up to id ${throughId}): all lines are told of a gap`,
     );

@@ -7,8 +7,9 @@ import type { Counters } from '../../counters.js';
 export interface NatsAccess {
   /** Addresses of servers with commas between, such as `tls://a:4222,tls://b`. */
   readonly url: string;
-  /** Contents of a file of credentials. */
-  readonly creds?: Uint8Array | undefined;
+  /** Reads the file of credentials: at each connect, since they may be replaced. */
+  readonly readCreds?: (() => Uint8Array) | undefined;
+  readonly token?: string | undefined;
   readonly user?: string | undefined;
   readonly password?: string | undefined;
   /** Certificates in PEM of those who may sign the servers'. With it TLS is required. */

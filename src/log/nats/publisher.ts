@@ -32,6 +32,8 @@ interface PublisherOwner {
   readonly isConnected: () => boolean;
   /** Messages are on their way, and NATS has not answered any for NATS_SILENT_MS_MAX. */
   readonly silent: () => void;
+  /** NATS says that nobody keeps the stream now: it is deleted, or has no leader. */
+  readonly nobody: (problem: string) => void;
 }
 
 interface Batch {
@@ -57,6 +59,7 @@ interface Item {
 }
 
 const CHECK_MS = 100;
+const NOBODY = 'NATS has no such stream now';
 
 export class Publisher {
   readonly #nats: NatsConnection;
@@ -171,6 +174,7 @@ export class Publisher {
     if (item === undefined) return;
     this.#lastAnswerMs = this.#clock.nowMs();
     const ack = readAnswer(answer);
+    if (ack === NOBODY) this.#owner.nobody(NOBODY);
     if (typeof ack === 'string') this.#failed(item, ack);
     else this.#acked(item, ack);
     this.#send();
@@ -280,7 +284,7 @@ export class Publisher {
 
 /** What the stream said to a message: that it has it, or why it does not. */
 function readAnswer(answer: Msg): Ack | string {
-  if (answer.headers?.code === 503) return 'NATS has no such stream now';
+  if (answer.headers?.code === 503) return NOBODY;
   try {
     const { seq, duplicate, error } = answer.json<{
       readonly seq?: number;

@@ -5,10 +5,21 @@
 import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream';
 import type { Clock } from '../../clock.js';
 import { NATS_LOOK_MS } from '../../limits.js';
+import { isStreamMissing } from './stream.js';
 import { unavailable } from './unavailable.js';
 
-/** Time between two looks while NATS is silent, ms. */
+/** Time between two looks while NATS is silent, or did not answer the last one, ms. */
 const SILENT_LOOK_MS = 250;
+
+/** Looks in a row that fail before publishes are refused at once: one may meet a new leader. */
+const FAILED_LOOKS_MAX = 2;
+
+/** A server that has not been heard for so long does not count, ms: they speak every second. */
+const PEER_SILENT_MS = 2_000;
+const NS_PER_MS = 1e6;
+
+export const SILENT = 'NATS does not answer';
+const NO_MAJORITY = 'NATS has no majority of the servers that keep the stream';
 
 export interface WatchOwner {
   readonly isConnected: () => boolean;
@@ -22,7 +33,10 @@ export class StreamWatch {
   readonly #clock: Clock;
   readonly #owner: WatchOwner;
   #state: StreamInfo['state'];
-  #isSilent = false;
+  #problem = '';
+  /** When a problem was found last. */
+  #foundMs = 0;
+  #failedLooks = 0;
   #newest: Promise<number> | undefined;
   #nextNewest: Promise<number> | undefined;
   #cancelLook: (() => void) | undefined;
@@ -40,29 +54,41 @@ export class StreamWatch {
     return this.#state;
   }
 
-  /** NATS takes messages and says nothing: true until it has answered a question. */
+  /**
+   * NATS says nothing to messages, or cannot keep any: true until it has answered a question, and
+   * has a majority.
+   */
   get isSilent(): boolean {
-    return this.#isSilent;
+    return this.#problem !== '';
+  }
+
+  /** Why it is silent, in words. */
+  get problem(): string {
+    return this.#problem;
   }
 
   /** Looks after a while, and so on. */
   lookLater(): void {
     this.#cancelLook?.();
     if (this.#isClosed) return;
-    this.#cancelLook = this.#clock.later(this.#isSilent ? SILENT_LOOK_MS : NATS_LOOK_MS, () => {
+    const isSoon = this.isSilent || this.#failedLooks > 0;
+    this.#cancelLook = this.#clock.later(isSoon ? SILENT_LOOK_MS : NATS_LOOK_MS, () => {
       void this.#look();
     });
   }
 
-  becameSilent(): void {
-    if (this.#isSilent) return;
-    this.#isSilent = true;
+  /** Messages are not answered, or nobody takes them. */
+  failed(problem: string): void {
+    if (this.isSilent) return;
+    this.#problem = problem;
+    this.#foundMs = this.#clock.nowMs();
     void this.#look();
   }
 
   /** The connection is back. */
   back(): void {
-    this.#isSilent = false;
+    this.#problem = '';
+    this.#failedLooks = 0;
     void this.#look();
   }
 
@@ -95,14 +121,31 @@ export class StreamWatch {
     this.#cancelLook?.();
     if (this.#owner.isConnected()) {
       try {
-        const { state } = await this.#manager.streams.info(this.#stream);
+        const info = await this.#manager.streams.info(this.#stream);
+        const { state } = info;
         this.#state = state;
-        this.#isSilent = false;
+        this.#failedLooks = 0;
+        // Those that were heard before a problem was found do not tell that it is over.
+        const sinceFoundMs = this.#clock.nowMs() - this.#foundMs;
+        const withinMs = this.isSilent ? Math.min(sinceFoundMs, PEER_SILENT_MS) : PEER_SILENT_MS;
+        this.#problem = hasMajority(info, withinMs) ? '' : this.#problem || NO_MAJORITY;
         this.#owner.looked(state.first_seq, state.last_seq);
-      } catch {
-        // NATS is away, or has no such stream: the tail finds out, and tries again.
+      } catch (error) {
+        // The tail finds out that there is no such stream, and makes it again.
+        if (!isStreamMissing(error) && ++this.#failedLooks >= FAILED_LOOKS_MAX)
+          this.#problem ||= SILENT;
       }
     }
     this.lookLater();
   }
+}
+
+/**
+ * Whether the servers that keep the stream can agree on a message: a leader that has lost the
+ * others goes on answering questions for ten seconds.
+ */
+function hasMajority({ cluster }: StreamInfo, withinMs: number): boolean {
+  const others = cluster?.replicas ?? [];
+  const heard = others.filter(({ offline, active }) => !offline && active < withinMs * NS_PER_MS);
+  return 2 * (1 + heard.length) > 1 + others.length;
 }

@@ -47,19 +47,30 @@ export class MemoryBudget {
     return Math.round(rssBytes - reusableBytes + kernelBytes);
   }
 
+  /** The part of it that is this process's, bytes. */
+  get processBytes(): number {
+    const { rssBytes, reusableBytes } = this.#latest;
+    return Math.round(rssBytes - reusableBytes);
+  }
+
   /** Takes the latest reading. */
   update(latest: MemoryReading): void {
     this.#latest = latest;
     if (this.usedBytes < MEMORY_ADMIT_SHARE * this.budgetBytes) this.#full = false;
   }
 
-  /** Throws HOLDLINE_BAD_OPTION when the process alone leaves no room for a line. */
-  checkStart(): void {
-    if (this.usedBytes < MEMORY_ADMIT_SHARE * this.budgetBytes) return;
+  /**
+   * Throws HOLDLINE_BAD_OPTION when the process leaves no room for a line, with `othersCount` more
+   * that are about to start and take as much each.
+   */
+  checkStart(othersCount: number): void {
+    const usedBytes = this.usedBytes + othersCount * this.processBytes;
+    if (usedBytes < MEMORY_ADMIT_SHARE * this.budgetBytes) return;
+    const who = othersCount === 0 ? 'the process takes' : 'workers and supervisor take about';
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `the memory budget of ${inMiB(this.budgetBytes)} (--memory-budget) has no room for a line: ` +
-        `the process takes ${inMiB(this.usedBytes)} before the first one; ` +
+        `${who} ${inMiB(usedBytes)} before the first one; ` +
         `add about ${QUIET_LINE_BYTES} bytes for each line, or give no budget`,
     );
   }

@@ -38,6 +38,11 @@ function ownProcess(): MemorySources {
 export class Memory {
   /** What other processes of this server take of the budget, which is one for all. */
   elsewhereBytes: () => number = () => 0;
+  /**
+   * Processes that start behind this one and will take as much as it does. Undefined for one that
+   * joins others: a budget that is used up must not keep it from taking the place of a dead one.
+   */
+  startingCount: number | undefined = 0;
   readonly #clock: Clock;
   readonly #kernel: KernelMemory;
   readonly #sources: MemorySources;
@@ -81,7 +86,7 @@ export class Memory {
       collector.start();
       this.#live.see();
       this.#budget.update({ ...this.#readNow(), reusableBytes: 0 });
-      this.#budget.checkStart();
+      if (this.startingCount !== undefined) this.#budget.checkStart(this.startingCount);
     }
     this.#check();
     this.#next();
@@ -97,6 +102,14 @@ export class Memory {
   /** Throws HOLDLINE_MEMORY_FULL when one more line would not fit the budget. */
   checkRoom(): void {
     this.#budget?.checkRoom(this.#account.hub.lines.openedTotal);
+  }
+
+  /**
+   * What of this process counts against the budget, bytes: without what can be reused, which is
+   * worked out only where it decides. Without a budget it is what is resident.
+   */
+  get processBytes(): number {
+    return this.#budget?.processBytes ?? this.#sources.usage().rssBytes;
   }
 
   get budget(): BudgetReport | null {

@@ -63,7 +63,7 @@ async function copy({
       firstChanged === undefined
         ? 'with their ids'
         : `of which ${changed} have another id, from ${firstChanged.from} on, which is ${firstChanged.to} now`;
-    return `copied ${entries} events (ids ${firstId} to ${lastId}), ${ids}, and ${rows} rows`;
+    return `copied ${entries} entries (ids ${firstId} to ${lastId}), ${ids}, and ${rows} rows`;
   } finally {
     await log.close();
   }

@@ -17,6 +17,7 @@ const OF_COPY = {
   natsCreds: OPTIONS.natsCreds,
   natsUser: OPTIONS.natsUser,
   natsPassword: OPTIONS.natsPassword,
+  natsToken: OPTIONS.natsToken,
   natsTlsCa: OPTIONS.natsTlsCa,
   logEvents: OPTIONS.logEvents,
   logBytes: OPTIONS.logBytes,

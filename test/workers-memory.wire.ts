@@ -1,0 +1,95 @@
+/**
+ * `--memory-budget` with `--workers`: one budget for all processes of the server, whichever of them
+ * takes the memory.
+ */
+import { expect, onTestFinished, test } from 'vitest';
+import type { MemoryReport } from '../src/ops/memory/report.js';
+import { NdjsonLine } from './support/line.js';
+import { runHoldline, serverForTest, type TestServer } from './support/server.js';
+import { codeOf } from './support/wire.js';
+import { linesOnAll, page, until, workerOf, type Connections } from './support/workers.js';
+
+const MiB = 2 ** 20;
+/** Lines of one worker that stall, each with some 100 KB in the kernel. */
+const STALLED = 350;
+
+type Memory = MemoryReport & { readonly supervisorRssBytes: number };
+
+async function memoryOf(server: TestServer): Promise<Memory> {
+  return (await page(server, 'memory')) as unknown as Memory;
+}
+
+/** So many lines on a channel that are all of one worker. */
+async function linesOfOne(server: TestServer, count: number): Promise<NdjsonLine[]> {
+  const lines = new Map<string, NdjsonLine>();
+  onTestFinished(() => lines.forEach((line) => line.close()));
+  await Promise.all(
+    Array.from({ length: 2.5 * count }, async (_none, i) => {
+      lines.set(`mark${i}`, await NdjsonLine.open(server.port, `/flood,mark${i}`, { keep: false }));
+    }),
+  );
+  const listed = (await page(server, 'connections?limit=1000')) as unknown as Connections;
+  const crowd: NdjsonLine[] = [];
+  for (const connection of listed.connections) {
+    const mark = connection.channels.find((name) => name.startsWith('mark'));
+    if (mark === undefined) continue;
+    const line = lines.get(mark)!;
+    if (workerOf(connection) === 1 && crowd.length < count) crowd.push(line);
+    else line.close();
+  }
+  return crowd;
+}
+
+/** How connections of their own are answered, enough of them that each worker has some. */
+async function answers(server: TestServer): Promise<string[]> {
+  const asked = await Promise.all(
+    Array.from({ length: 16 }, () => server.request('GET', '/calm?since=latest&wait=1')),
+  );
+  return asked.map((answer) => (answer.status === 204 ? 'waited' : codeOf(answer)));
+}
+
+/** What a budget is refused with that the processes fill before the first line. */
+function refusedStart(budgetMiB: number): { readonly takenMiB: number; readonly status: unknown } {
+  const args = ['serve', '--port=0', '--open-publish', '--workers=2'];
+  const { status, stderr } = runHoldline([...args, `--memory-budget=${budgetMiB}MiB`]);
+  const taken =
+    /\(--memory-budget\) has no room for a line: workers and supervisor take about (\d+\.\d) MiB/;
+  return { takenMiB: Number(taken.exec(stderr)?.[1]), status };
+}
+
+test('it has room for all of them or is refused; a crowd that stalls on one worker fills it for both', async () => {
+  // More than one process takes, and less than three.
+  const { takenMiB, status } = refusedStart(110);
+  expect(status).toBe(2);
+  const budgetMiB = Math.ceil(takenMiB) + 40;
+  const budgetBytes = budgetMiB * MiB;
+  const server = await serverForTest({
+    workers: 2,
+    'ops-key': 'ops',
+    'memory-budget': `${budgetMiB}MiB`,
+  });
+  const calm = await linesOnAll(server, 'calm', 4);
+  const crowd = await linesOfOne(server, STALLED);
+  expect(crowd).toHaveLength(STALLED);
+  const body = 'x'.repeat(60_000);
+  for (const line of crowd) line.connection.socket.pause();
+  for (let i = 0; i < 8; i++) await server.publish('flood', body);
+  await server.statsUntil('the budget is used up', ({ memory }) => {
+    return memory.budgetUsedBytes! > budgetBytes;
+  });
+  // They hear of each other once a second.
+  await until('both refuse', async () =>
+    (await answers(server)).every((answer) => answer === 'HOLDLINE_MEMORY_FULL'),
+  );
+  const full = await memoryOf(server);
+  expect(full.budget).toMatchObject({ bytes: budgetBytes, full: true });
+  // Of all processes and the sockets of the port, and no worker reads them twice.
+  const { usedBytes } = full.budget!;
+  const allBytes = full.rssBytes + full.supervisorRssBytes + full.kernel!.tcpBytes!;
+  expect(usedBytes).toBeGreaterThan(full.rssBytes);
+  expect(usedBytes).toBeLessThan(allBytes + 32 * MiB);
+
+  // Those that were there, and publishers, notice nothing.
+  const last = await server.publish('calm', 'x');
+  for (const line of calm) await line.waitForId(last);
+});
