@@ -988,11 +988,13 @@ export const LOG_TOUCHED_BYTES_MAX = 64 * 1024 * 1024;
  */
 export const LOG_PROBE_BYTES = 1024 * 1024;
 
-/**
- * Disk that the file of a log takes ahead of its use, in steps, and what events leave of it to
- * deletions and to what forgets, bytes. log/lmdb/room.ts, log/lmdb/store.ts
- */
+/** Disk that the file of a log takes ahead of its use, in one step, bytes. log/lmdb/room.ts */
 export const LOG_ROOM_STEP_BYTES = 4 * 1024 * 1024;
+
+/**
+ * What events leave of it to deletions and to what forgets, bytes; a disk that has less takes no
+ * new log. log/lmdb/environment.ts, log/lmdb/store.ts
+ */
 export const LOG_ROOM_KEPT_BYTES = 3 * 1024 * 1024;
 
 /**

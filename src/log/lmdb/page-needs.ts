@@ -26,7 +26,7 @@ const ORDER_NODE_BYTES = 8 + 2 + 8 + 16;
 /** Of a receipt, at the most: a key, a digest and numbers. */
 const RECEIPT_BYTES = 700;
 
-/** A leaf, and it may be split; the branch above; the same for the row and the name of a channel. */
+/** A leaf that may be split, and the branch above; the same for a channel's row and its name. */
 const ADDED_BY_CHANNEL = 3;
 const CHANGED_BY_CHANNEL = 6;
 

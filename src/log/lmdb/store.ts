@@ -322,9 +322,11 @@ export class Store {
     if (this.room.reserve(wanted) >= wanted) return true;
     this.#counts.count(this.room.pages);
     const most = this.#most(need);
-    if (this.room.reserve(most) < most) return false;
-    // Behind the last page there is room, and on a full disk it stays: freed pages are used first.
-    return this.room.reserve(most + kept) >= most + kept || this.#counts.free >= 2 * most;
+    const left = this.room.reserve(most);
+    if (left >= most + kept) return true;
+    // On a full disk pages that were freed will do, if there are many. The room behind the last
+    // page is for when they do not, since they are not side by side or are read yet.
+    return left >= most + kept / 2 && (kept === 0 || this.#counts.free >= 2 * most + kept);
   }
 
   /**
