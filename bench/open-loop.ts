@@ -309,7 +309,8 @@ export function publishedIn(
   };
 }
 
-function checkOf({ books, tally }: RoundOutcome): Check {
+/** What came to the lines of a round, beside what was published. */
+export function checkOf({ books, tally }: RoundOutcome): Check {
   const expected = books.published * books.checkedClients;
   return {
     checkedLines: books.checkedClients,

@@ -131,13 +131,13 @@ function measureRound(
 }
 
 /** A publish of so many events; 0: of one event, which is the whole body. */
-export function buildRequest(port: number, batchEvents: number): Buffer {
+export function buildRequest(port: number, batchEvents: number, path: string = PATH): Buffer {
   const batch = batchEvents > 0;
   const body = batch
     ? Buffer.from(`${JSON.stringify({ data: ANY_DATA.toString('latin1') })}\n`.repeat(batchEvents))
     : ANY_DATA;
   const head =
-    `POST ${PATH} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n` +
+    `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n` +
     `Content-Type: ${batch ? 'application/x-ndjson' : 'text/plain'}\r\nContent-Length: ${body.length}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head, 'latin1'), body]);
 }

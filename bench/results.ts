@@ -23,6 +23,7 @@ export const SUBJECTS = [
   'log',
   'fan-out-logs',
   'workers',
+  'isolation',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 /** `npm run compare` is not a subject, but writes a result of the same shape. */

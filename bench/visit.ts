@@ -39,14 +39,21 @@ export interface Opened {
 export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Running> {
   readonly server: Server;
   readonly target: Target;
+  /** Where events are published; the same server, but for a subject of several nodes. */
+  readonly publishTarget: Target;
   readonly #fleets: Fleet[] = [];
   readonly #processes: ClientProcess[] = [];
 
   /** `key`: what clients show as Authorization: Bearer. */
-  constructor(server: Server, key?: string) {
+  constructor(server: Server, key?: string, publishPort = server.port) {
     this.server = server;
     const { port } = server;
     this.target = { address: '127.0.0.1', port, authority: `127.0.0.1:${port}`, path: PATH, key };
+    this.publishTarget = {
+      ...this.target,
+      port: publishPort,
+      authority: `127.0.0.1:${publishPort}`,
+    };
     // This process publishes.
     moveRunner(CLIENT_CORES);
   }
@@ -56,12 +63,16 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
    * all lines that are not checked. Without gcc a Node process does, which reaches its limit
    * sooner.
    */
-  async startFleet({ countsInC = false, processes = 1 } = {}): Promise<Fleet> {
+  async startFleet({
+    countsInC = false,
+    processes = 1,
+    checkedShare = CHECKED_SHARE,
+  } = {}): Promise<Fleet> {
     const fleet = await Fleet.start({
       target: this.target,
       transport: clientKindOf(this.server.name),
       processes,
-      checkedShare: CHECKED_SHARE,
+      checkedShare,
       cores: CLIENT_CORES,
       byteCounter: countsInC && hasCompiler ? compiled(BYTE_COUNTER) : undefined,
     });
@@ -98,7 +109,7 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
     options: Pick<RoundOptions, 'ratePerSecond' | 'events' | 'window' | 'settleMs'>,
   ): Round {
     return new Round(fleet, {
-      target: this.target,
+      target: this.publishTarget,
       channel: CHANNEL,
       sizeBytes: DATA_BYTES,
       publishKey: undefined,

@@ -11,6 +11,8 @@ export interface WorkersSettings {
   workers: number;
   /** Whether all of them share the server's core; otherwise they have every core. */
   isPinned?: boolean;
+  /** `--log`; left out: in memory. */
+  log?: string;
 }
 
 export interface WorkersReport {
@@ -42,6 +44,7 @@ const ANSWER_DEADLINE_MS = 5_000;
 export async function startWorkers({
   workers,
   isPinned = true,
+  log,
 }: WorkersSettings): Promise<WorkersServer> {
   const child = new Child({
     name: `holdline serve --workers ${workers}`,
@@ -55,6 +58,7 @@ export async function startWorkers({
       '--open-publish',
       '--first-id=1',
       `--ops-key=${OPS_KEY}`,
+      ...(log === undefined ? [] : [`--log=${log}`]),
     ],
     core: isPinned ? SERVER_CORE : undefined,
     ipc: false,

@@ -226,9 +226,9 @@ test('SIGHUP says where keep… of policies has no effect', async () => {
   writeFileSync(policies, JSON.stringify([{ channels: 'a', keepEvents: 9 }]));
   server.signal('SIGHUP');
   const warning = /^keepEvents, .* have no effect without an lmdb log/;
-  await expect.poll(() => server.logs.map(({ msg }) => msg)).toContainEqual(
-    expect.stringMatching(warning),
-  );
+  await expect
+    .poll(() => server.logs.map(({ msg }) => msg))
+    .toContainEqual(expect.stringMatching(warning));
 });
 
 describe('a log that cannot be used', () => {

@@ -18,30 +18,30 @@ const COST = QUEUED_EVENT_BYTES;
 test('a channel has room for its credit, and again for what has entered', () => {
   const credit = new Credit(3 * COST, 100 * COST);
   for (let i = 0; i < 3; i++) {
-    expect(credit.hasRoom('a', COST)).toBe(true);
+    expect(credit.roomFor('a', COST)).toBe('room');
     credit.sent(event('a'));
   }
-  expect(credit.hasRoom('a', COST)).toBe(false);
-  expect(credit.hasRoom('b', COST)).toBe(true);
+  expect(credit.roomFor('a', COST)).toBe('channel is full');
+  expect(credit.roomFor('b', COST)).toBe('room');
   credit.entered('a', COST);
-  expect(credit.hasRoom('a', COST)).toBe(true);
-  expect(credit.hasRoom('a', COST, COST)).toBe(false);
+  expect(credit.roomFor('a', COST)).toBe('room');
+  expect(credit.roomFor('a', COST, COST)).toBe('channel is full');
   credit.entered('a', 2 * COST);
   expect([credit.bytes, credit.channels]).toEqual([0, 0]);
 });
 
 test('a flooded channel leaves as much of the credit in all as it has', () => {
   const credit = new Credit(1000 * COST, 10 * COST);
-  while (credit.hasRoom('flooded', COST)) credit.sent(event('flooded'));
+  while (credit.roomFor('flooded', COST) === 'room') credit.sent(event('flooded'));
   expect(credit.bytes).toBe(5 * COST);
-  expect(credit.hasRoom('other', COST)).toBe(true);
+  expect(credit.roomFor('other', COST)).toBe('room');
 });
 
 test('one publish of any size fits a channel of which nothing is on its way', () => {
   const credit = new Credit(COST, 10 * COST);
-  expect(credit.hasRoom('a', 5 * COST)).toBe(true);
+  expect(credit.roomFor('a', 5 * COST)).toBe('room');
   credit.sent(event('a', 20 * COST));
-  expect(credit.hasRoom('b', COST)).toBe(false);
+  expect(credit.roomFor('b', COST)).toBe('all are full');
 });
 
 interface Rig {
@@ -72,7 +72,7 @@ function rig(): Rig {
     },
   };
   return {
-    appends: new Appends(log, clock, (channel) => !full.has(channel)),
+    appends: new Appends(log, clock, (channel) => (full.has(channel) ? 'channel is full' : 'room')),
     clock,
     appended,
     kept,
@@ -100,9 +100,30 @@ test('appends to a full channel wait in their order, and move no other channel',
   await expect(it.appends.append('w', [event('other')])).resolves.toEqual([1]);
   expect(it.appends.waitingCount).toBe(2);
   it.full.clear();
-  it.appends.proceed('full');
+  it.appends.proceed(['full']);
   await turn(it);
   await expect(Promise.all(waiting)).resolves.toEqual([[2], [3, 4]]);
+});
+
+test('what waits for the credit of all channels goes on when another channel gives it free', async () => {
+  const credit = new Credit(10 * COST, 2 * COST);
+  credit.sent(event('large', COST));
+  const log: ConstructorParameters<typeof Appends>[0] = {
+    kept: () => Promise.resolve(undefined),
+    append: () => Promise.resolve([1]),
+  };
+  const appends = new Appends(log, new FakeClock(), (...asked) => credit.roomFor(...asked));
+  const waiting = appends.append('w', [event('other')]);
+  expect(appends.waitingCount).toBe(1);
+  credit.entered('large', 2 * COST);
+  appends.proceed(['large']);
+  await expect(waiting).resolves.toEqual([1]);
+});
+
+test('what is let in and not committed yet counts against the credit of all', () => {
+  const credit = new Credit(10 * COST, 2 * COST);
+  expect(credit.roomFor('a', COST, 0, COST)).toBe('room');
+  expect(credit.roomFor('a', COST, 0, 2 * COST)).toBe('all are full');
 });
 
 test('a batch waits for all of its channels, and holds up none that is before it', async () => {

@@ -12,6 +12,7 @@ import {
   quietLine,
 } from './first-screen.js';
 import { fanOutLogsTable, logFiguresOf, logTable, workersFiguresOf, workersTable } from './logs.js';
+import { type IsolationResult, isolationTable } from './isolation.js';
 import { alternativesTable, knobsTable, microTable, planTable } from './mechanisms.js';
 import { type Draft, commandOf } from './rules.js';
 import {
@@ -78,6 +79,10 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
   workers: from(['workers'], (result) => ({
     text: workersTable(),
     figures: workersFiguresOf(result as Parameters<typeof workersFiguresOf>[0]),
+  })),
+  isolation: from(['isolation'], (result) => ({
+    text: isolationTable(),
+    figures: (result as IsolationResult).summary.figures,
   })),
   drain: from(['drain'], drainTable),
   tls: from(['tls'], tlsTable),

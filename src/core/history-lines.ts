@@ -21,7 +21,6 @@ import {
   HISTORY_PAGE_EVENTS_MAX,
   HISTORY_RETRY_MS_MAX,
   HISTORY_RETRY_MS_MIN,
-  SWEEP_SLICE_MS,
 } from '../limits.js';
 import type { HistoryPage } from './event-log.js';
 import type { Encoding } from './frame.js';
@@ -30,6 +29,7 @@ import type { HistoryReads } from './history-reads.js';
 import { CATCHING_UP, HEALTHY, OLDEST, READING } from './line-table.js';
 import type { Lines } from './lines.js';
 import type { LossClock } from './loss-clock.js';
+import { PageTurns } from './page-turns.js';
 import type { LinePort } from './ports.js';
 import type { Pump } from './pump.js';
 import { Ring } from './ring.js';
@@ -70,12 +70,14 @@ export class HistoryLines {
   readonly #counters: Counters;
   readonly #parts: HistoryParts;
   readonly #shelves = new Map<string, Shelf>();
+  readonly #turns: PageTurns;
   #isStopped = false;
 
   constructor(clock: Clock, counters: Counters, parts: HistoryParts) {
     this.#clock = clock;
     this.#counters = counters;
     this.#parts = parts;
+    this.#turns = new PageTurns(clock);
   }
 
   /** No page is read any more. */
@@ -146,7 +148,8 @@ export class HistoryLines {
     });
     // What is lost above is still in the rings.
     const lostThrough = Math.min(page.lostThrough, through);
-    await this.#serve({ shelf, page, after, through, lostThrough, frames: [] });
+    const serving = { shelf, page, after, through, lostThrough, frames: [] };
+    await this.#turns.give([...shelf.lines], (handle) => this.#visit(serving, handle));
   }
 
   /** The first line that is to be read for. Those that have left, or are stalled, come off. */
@@ -182,31 +185,6 @@ export class HistoryLines {
   }
 
   // ── a page ─────────────────────────────────────────────────────────────────────────────────────
-
-  /** Gives a page to the lines on its shelf, in slices of time. */
-  #serve(serving: Serving): Promise<void> {
-    return new Promise((resolve) => {
-      let due = [...serving.shelf.lines];
-      let left: number[] = [];
-      let at = 0;
-      const slice = (): void => {
-        const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
-        do {
-          if (at === due.length) {
-            [due, left, at] = [left, [], 0];
-            if (due.length === 0) {
-              resolve();
-              return;
-            }
-          }
-          const handle = due[at++] as number;
-          if (this.#visit(serving, handle)) left.push(handle);
-        } while (this.#clock.nowMs() < untilMs);
-        this.#clock.soon(slice);
-      };
-      this.#clock.soon(slice);
-    });
-  }
 
   /** Gives a line a few corks of the page. True when there is more in it for the line. */
   #visit(serving: Serving, handle: number): boolean {

@@ -9,11 +9,14 @@ import type { NewEntry } from '../core/event.js';
 import type { EventLog } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
 import { PUBLISH_WAIT_MS_MAX } from '../limits.js';
-import { costOf } from './credit.js';
+import { costOf, type Room } from './credit.js';
 import type { AppendRequest } from './frames.js';
 
-/** Whether every worker has room for so many bytes more of a channel, beside those reserved. */
-type HasRoom = (channel: string, bytes: number, reserved: number) => boolean;
+/**
+ * Whether every worker has room for so many bytes more of a channel, beside those reserved of it
+ * and of all channels.
+ */
+type RoomFor = (channel: string, bytes: number, reserved: number, reservedInAll: number) => Room;
 
 interface Waiter {
   readonly from: unknown;
@@ -25,7 +28,7 @@ interface Waiter {
 export class Appends {
   readonly #log: Pick<EventLog, 'append' | 'kept'>;
   readonly #clock: Clock;
-  readonly #hasRoom: HasRoom;
+  readonly #roomFor: RoomFor;
   /**
    * By channel, in the order in which they came. One with several channels is in several queues.
    */
@@ -34,16 +37,29 @@ export class Appends {
   /** Bytes by channel that were let in and are not committed yet. */
   readonly #reserved = new Map<string, number>();
   #waitingCount = 0;
+  #reservedBytes = 0;
+  /** Something waits for what other channels have of the credit in all. */
+  #isShort = false;
 
-  constructor(log: Pick<EventLog, 'append' | 'kept'>, clock: Clock, hasRoom: HasRoom) {
+  constructor(log: Pick<EventLog, 'append' | 'kept'>, clock: Clock, roomFor: RoomFor) {
     this.#log = log;
     this.#clock = clock;
-    this.#hasRoom = hasRoom;
+    this.#roomFor = roomFor;
   }
 
   /** Appends that wait for room. */
   get waitingCount(): number {
     return this.#waitingCount;
+  }
+
+  /** Bytes that were let in and are not committed yet. */
+  get reservedBytes(): number {
+    return this.#reservedBytes;
+  }
+
+  /** Idempotency keys of appends that are under way. */
+  get keyCount(): number {
+    return this.#underWay.size;
   }
 
   /**
@@ -84,10 +100,12 @@ export class Appends {
     for (const waiter of dropped) waiter.settle(busy('a channel', 'its process has ended'));
   }
 
-  /** There may be room again in the channel; without a name, in any of them. */
-  proceed(channel?: string): void {
-    if (channel !== undefined) this.#admit(channel);
-    else for (const name of Array.from(this.#waiting.keys())) this.#admit(name);
+  /** There may be room again in the channels; without names, in any of them. */
+  proceed(channels?: readonly string[]): void {
+    if (this.#waitingCount === 0) return;
+    const isAny = channels === undefined || this.#isShort;
+    this.#isShort = false;
+    for (const name of isAny ? Array.from(this.#waiting.keys()) : channels) this.#admit(name);
   }
 
   async #once(
@@ -125,17 +143,21 @@ export class Appends {
     } finally {
       // Committed, it counts as sent to each worker.
       this.#reserve(costs, -1);
-      for (const channel of costs.keys()) this.#admit(channel);
+      this.proceed([...costs.keys()]);
     }
   }
 
   #fits(channel: string, cost: number): boolean {
-    return this.#hasRoom(channel, cost, this.#reserved.get(channel) ?? 0);
+    const reserved = this.#reserved.get(channel) ?? 0;
+    const room = this.#roomFor(channel, cost, reserved, this.#reservedBytes);
+    if (room === 'all are full') this.#isShort = true;
+    return room === 'room';
   }
 
   #reserve(costs: ReadonlyMap<string, number>, times: 1 | -1): void {
     for (const [channel, cost] of costs) {
       const reserved = (this.#reserved.get(channel) ?? 0) + times * cost;
+      this.#reservedBytes += times * cost;
       if (reserved === 0) this.#reserved.delete(channel);
       else this.#reserved.set(channel, reserved);
     }

@@ -15,6 +15,9 @@ export function costOf(entry: NewEntry): number {
   return isDeletion(entry) ? QUEUED_EVENT_BYTES : entry.data.length + QUEUED_EVENT_BYTES;
 }
 
+/** Whether more may be sent; if not, whether its channel or all channels have too much. */
+export type Room = 'room' | 'channel is full' | 'all are full';
+
 export class Credit {
   readonly #byChannel = new Map<string, number>();
   readonly #channelMax: number;
@@ -36,26 +39,33 @@ export class Credit {
     return this.#byChannel.size;
   }
 
+  /** Bytes of one channel on their way. */
+  bytesOf(channel: string): number {
+    return this.#byChannel.get(channel) ?? 0;
+  }
+
   /**
-   * True while `bytes` more of the channel may be sent, where `reserved` more are about to be. With
-   * nothing on its way one publish may always be, whatever its size.
+   * Whether `bytes` more of the channel may be sent, where `reserved` more are about to be, and
+   * `reservedInAll` of all channels. While nothing of it is on its way one publish may always be
+   * that finds any credit left, whatever its size.
    */
-  hasRoom(channel: string, bytes: number, reserved = 0): boolean {
-    const free = this.#max - this.#bytes;
-    const own = (this.#byChannel.get(channel) ?? 0) + reserved;
-    return own === 0 ? free > 0 : own + bytes <= Math.min(this.#channelMax, free);
+  roomFor(channel: string, bytes: number, reserved = 0, reservedInAll = reserved): Room {
+    const free = this.#max - this.#bytes - reservedInAll;
+    const own = this.bytesOf(channel) + reserved;
+    if (own > 0 && own + bytes > this.#channelMax) return 'channel is full';
+    return (own === 0 ? free > 0 : own + bytes <= free) ? 'room' : 'all are full';
   }
 
   /** An entry is sent. */
   sent(entry: NewEntry): void {
     const cost = costOf(entry);
     this.#bytes += cost;
-    this.#byChannel.set(entry.channel, (this.#byChannel.get(entry.channel) ?? 0) + cost);
+    this.#byChannel.set(entry.channel, this.bytesOf(entry.channel) + cost);
   }
 
   /** So many bytes of the channel have entered. */
   entered(channel: string, bytes: number): void {
-    const own = this.#byChannel.get(channel) ?? 0;
+    const own = this.bytesOf(channel);
     const given = Math.min(own, bytes);
     this.#bytes -= given;
     if (own === given) this.#byChannel.delete(channel);

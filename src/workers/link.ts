@@ -3,6 +3,7 @@
  * leave in one write. Questions have an answer or fail; both ends may ask.
  */
 import type { Duplex } from 'node:stream';
+import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { asError, HoldlineError, type RefusalCode } from '../errors.js';
 import { WORKER_ANSWER_MS_MAX } from '../limits.js';
 import { FRAME, FrameReader, jsonFrame, readJson, type Frame } from './frames.js';
@@ -23,7 +24,8 @@ export interface LinkOwner {
 interface Pending {
   readonly resolve: (value: never) => void;
   readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout | undefined;
+  /** Ends the time that it has. */
+  readonly cancel: (() => void) | undefined;
 }
 
 /** A question, as it travels. */
@@ -51,6 +53,7 @@ export class FrameAnswer {
 export class Link {
   readonly #stream: Duplex;
   readonly #owner: LinkOwner;
+  readonly #clock: Clock;
   readonly #reader = new FrameReader();
   readonly #pending = new Map<number, Pending>();
   #lastNumber = 0;
@@ -60,9 +63,10 @@ export class Link {
   /** Bytes that were handed to the pipe or are about to be, and have not left this process. */
   #waitingBytes = 0;
 
-  constructor(stream: Duplex, owner: LinkOwner) {
+  constructor(stream: Duplex, owner: LinkOwner, clock: Clock = SYSTEM_CLOCK) {
     this.#stream = stream;
     this.#owner = owner;
+    this.#clock = clock;
     stream.on('data', (chunk: Buffer) => this.#take(chunk));
     stream.on('error', () => {});
     stream.on('close', () => this.#end(PIPE_CLOSED));
@@ -85,7 +89,7 @@ export class Link {
     this.#waitingBytes += frame.length;
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(() => this.flush());
+    this.#clock.soon(() => this.flush());
   }
 
   /** Hands over what was sent. */
@@ -132,15 +136,14 @@ export class Link {
         return;
       }
       const number = this.#nextNumber();
-      const timer =
+      const cancel =
         withinMs === undefined
           ? undefined
-          : setTimeout(() => {
+          : this.#clock.later(withinMs, () => {
               this.#pending.delete(number);
               reject(noAnswer());
-            }, withinMs);
-      timer?.unref();
-      this.#pending.set(number, { resolve, reject, timer });
+            });
+      this.#pending.set(number, { resolve, reject, cancel });
       this.send(make(number));
     });
   }
@@ -160,6 +163,12 @@ export class Link {
   close(): void {
     this.flush();
     this.#stream.end();
+  }
+
+  /** Ends it at once: what has come and is not read yet counts for nothing. */
+  abandon(): void {
+    this.#stream.destroy();
+    this.#end(PIPE_CLOSED);
   }
 
   #take(chunk: Buffer): void {
@@ -211,7 +220,7 @@ export class Link {
   #settle(number: number): Pending | undefined {
     const pending = this.#pending.get(number);
     this.#pending.delete(number);
-    clearTimeout(pending?.timer);
+    pending?.cancel?.();
     return pending;
   }
 

@@ -1,5 +1,7 @@
 /** The supervisor as a worker sees it: its log, what it lends, and what all workers are asked. */
 import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { FRAME, linesFrame, readAppended, readCounts, readPage, type Frame } from './frames.js';
 import { Link } from './link.js';
 import { isOwnerKey } from './owner-counts.js';
@@ -35,34 +37,46 @@ export class Parent {
   ownBytes: () => number = () => process.memoryUsage.rss();
 
   readonly #link: Link;
+  readonly #clock: Clock;
   /** Lines by channel that have changed here in this turn. */
   #changed = new Map<string, number>();
   readonly #shares = new Map<string, Share>();
+  /** What was lent after the welcome, while the server was not there to use it. */
+  readonly #lentEarly = new Map<string, number>();
 
-  private constructor(link: Link, welcome: Welcome) {
+  private constructor(link: Link, welcome: Welcome, clock: Clock) {
     this.#link = link;
+    this.#clock = clock;
     this.welcome = welcome;
     this.linesMax = welcome.linesMax;
     this.elsewhereBytes = welcome.elsewhereBytes;
-    this.log = new WorkerLog(link, welcome.log);
+    this.log = new WorkerLog(link, welcome.log, clock);
   }
 
   /** Says hello over the pipe. `onGone` is called when the supervisor has ended. */
-  static async connect(onGone: (reason: string) => void): Promise<Parent> {
+  static async connect(
+    onGone: (reason: string) => void,
+    pipe: Duplex = new Socket({ fd: PIPE_FILE }),
+    clock: Clock = SYSTEM_CLOCK,
+  ): Promise<Parent> {
     // What comes right behind the welcome, before this function goes on, or even before it.
     const early: ((parent: Parent) => void)[] = [];
     let act = (what: (parent: Parent) => void): void => void early.push(what);
-    const link: Link = new Link(new Socket({ fd: PIPE_FILE }), {
-      frame: (frame) => act((made) => made.#frame(frame)),
-      asked(name, value) {
-        let answer: unknown;
-        act((made) => (answer = made.#asked(name, value)));
-        return answer;
+    const link: Link = new Link(
+      pipe,
+      {
+        frame: (frame) => act((made) => made.#frame(frame)),
+        asked(name, value) {
+          let answer: unknown;
+          act((made) => (answer = made.#asked(name, value)));
+          return answer;
+        },
+        ended: onGone,
       },
-      ended: onGone,
-    });
+      clock,
+    );
     const welcome = await link.ask<Welcome>('hello', undefined);
-    const parent = new Parent(link, welcome);
+    const parent = new Parent(link, welcome, clock);
     act = (what) => what(parent);
     for (const what of early) what(parent);
     return parent;
@@ -88,7 +102,7 @@ export class Parent {
   /** This worker has so many lines on the channel, or of the owner, now. */
   linesChanged(name: string, count: number): void {
     if (this.#changed.size === 0) {
-      setImmediate(() => {
+      this.#clock.soon(() => {
         const changed = this.#changed;
         this.#changed = new Map();
         this.#link.send(linesFrame(this.welcome.spawn, changed));
@@ -100,14 +114,18 @@ export class Parent {
   /** What this worker may use of a number that all share; `inUse` says how many it does. */
   share(pool: string, inUse: () => number): Share {
     const share = new Share(
-      this.welcome.shares[pool] ?? 0,
+      (this.welcome.shares[pool] ?? 0) + this.#lentOf(pool),
       inUse,
       (count) => this.#link.tell('borrow', { pool, count }),
       (count) => this.#link.tell('return', { pool, count }),
     );
     this.#shares.set(pool, share);
     // To look is to ask: places that others have given back are there before a client needs one.
-    setInterval(() => share.hasRoom, SHARE_LOOK_MS).unref();
+    const look = (): void => {
+      void share.hasRoom;
+      this.#clock.later(SHARE_LOOK_MS, look);
+    };
+    this.#clock.later(SHARE_LOOK_MS, look);
     return share;
   }
 
@@ -125,6 +143,10 @@ export class Parent {
     this.#link.tell('pong', this.ownBytes());
   }
 
+  #lentOf(pool: string): number {
+    return this.#lentEarly.get(pool) ?? 0;
+  }
+
   #asked(name: string, value: unknown): unknown {
     switch (name) {
       case 'ping':
@@ -139,7 +161,9 @@ export class Parent {
         return undefined;
       case 'lent': {
         const { pool, count } = value as { readonly pool: string; readonly count: number };
-        this.#shares.get(pool)?.lent(count);
+        const share = this.#shares.get(pool);
+        if (share === undefined) this.#lentEarly.set(pool, this.#lentOf(pool) + count);
+        else share.lent(count);
         return undefined;
       }
       case 'recall':

@@ -22,6 +22,9 @@ import { WorkerFailed } from './worker-processes.js';
 
 export { WorkerFailed };
 
+/** A day; nothing is done then. */
+const STAYING_MS = 86_400_000;
+
 export interface StartParts {
   /** Of this program, for each worker. */
   readonly args: readonly string[];
@@ -86,7 +89,10 @@ export async function startWorkers({
     },
     say,
   });
+  // Timers of a clock keep no process alive, and for a moment there may be no worker.
+  const staying = setInterval(() => {}, STAYING_MS);
   const close = async (): Promise<void> => {
+    clearInterval(staying);
     supervisor.stop();
     await log.close();
   };

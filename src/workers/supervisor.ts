@@ -16,7 +16,7 @@ import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { RECORDS_FRAME_BYTES, WORKERS_ASKED_MS_MAX } from '../limits.js';
 import { Appends } from './appends.js';
-import { costOf } from './credit.js';
+import { costOf, type Credit, type Room } from './credit.js';
 import { GoneFigures, ownFigures } from './gone-figures.js';
 import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
 import { Lending, type Pools } from './lending.js';
@@ -27,7 +27,10 @@ import type { LogFacts, LogNews } from './worker-log.js';
 import type { WorkerFacts, WorkerProcess } from './worker-process.js';
 import { WorkerProcesses, type ProcessesOwner, type ProcessesParts } from './worker-processes.js';
 
-export interface SupervisorParts extends Pick<ProcessesParts, 'count' | 'say' | 'start'> {
+export interface SupervisorParts extends Pick<
+  ProcessesParts,
+  'count' | 'credit' | 'say' | 'start'
+> {
   /** Is open. */
   readonly log: EventLog;
   readonly history: History;
@@ -61,14 +64,19 @@ export class Supervisor implements ProcessesOwner {
   constructor(parts: SupervisorParts) {
     this.#parts = parts;
     this.#clock = parts.clock ?? SYSTEM_CLOCK;
-    const { log, count, start, say } = parts;
-    this.#workers = new WorkerProcesses({ count, start, say, clock: this.#clock, owner: this });
+    const { log, count, credit, start, say } = parts;
+    this.#workers = new WorkerProcesses({
+      count,
+      start,
+      say,
+      clock: this.#clock,
+      ...(credit !== undefined && { credit }),
+      owner: this,
+    });
     this.#lending = new Lending(parts.pools, this.#workers);
     this.#rows = log.rows ?? new MemoryRows();
     this.#rows.onChange = (row) => this.#tellRow(row, undefined);
-    this.#appends = new Appends(log, this.#clock, (channel, bytes, reserved) =>
-      this.#hasRoom(channel, bytes, reserved),
-    );
+    this.#appends = new Appends(log, this.#clock, (...asked) => this.#roomFor(...asked));
     this.#stopTail = log.tail((entries) => this.#take(entries));
   }
 
@@ -101,6 +109,24 @@ export class Supervisor implements ProcessesOwner {
   stop(): void {
     this.#workers.stop();
     this.#stopTail();
+  }
+
+  /** The workers that have not ended. */
+  get processes(): Iterable<WorkerProcess> {
+    return this.#workers;
+  }
+
+  /** What is under way here; all 0 at rest. */
+  get held(): Readonly<Record<'keys' | 'onTheWay' | 'records' | 'reserved' | 'waiting', number>> {
+    let onTheWay = 0;
+    for (const { credit } of this.#workers) onTheWay += credit.bytes;
+    return {
+      waiting: this.#appends.waitingCount,
+      reserved: this.#appends.reservedBytes,
+      keys: this.#appends.keyCount,
+      records: this.#records.length,
+      onTheWay,
+    };
   }
 
   get report(): WorkersReport {
@@ -152,38 +178,38 @@ export class Supervisor implements ProcessesOwner {
     this.#workers.tellOthers(worker, (link) => link.send(frame));
   }
 
-  entered(channel: string): void {
-    if (this.#appends.waitingCount > 0) this.#appends.proceed(channel);
+  entered(channels: readonly string[]): void {
+    this.#appends.proceed(channels);
   }
 
-  #hasRoom(channel: string, bytes: number, reserved: number): boolean {
+  #roomFor(...asked: Parameters<Credit['roomFor']>): Room {
     for (const worker of this.#workers) {
-      if (
-        worker.isReceiving &&
-        !worker.isSilent &&
-        !worker.credit.hasRoom(channel, bytes, reserved)
-      )
-        return false;
+      if (!worker.isWaitedFor) continue;
+      const room = worker.credit.roomFor(...asked);
+      if (room !== 'room') return room;
     }
-    return true;
+    return 'room';
   }
 
   #take(entries: readonly LoggedEntry[]): void {
     this.#parts.keep?.(entries);
     for (const worker of this.#workers)
-      if (worker.isReceiving) for (const entry of entries) worker.credit.sent(entry);
+      if (worker.isTailing) for (const entry of entries) worker.credit.sent(entry);
     if (this.#records.length === 0) this.#clock.soon(() => this.#sendRecords());
     for (const entry of entries) this.#records.push(entry);
   }
 
-  /** What was committed goes to every worker in one frame, before its publishers are answered. */
+  /**
+   * What was committed goes to every worker that has opened its log, in one frame, before its
+   * publishers are answered.
+   */
   #sendRecords(): void {
     const records = this.#records;
     if (records.length === 0) return;
     this.#records = [];
     for (const part of portions(records)) {
       const frame = recordsFrame(part);
-      this.#workers.tellOthers(undefined, (link) => link.send(frame));
+      for (const worker of this.#workers) if (worker.isTailing) worker.link.send(frame);
     }
   }
 
@@ -194,6 +220,8 @@ export class Supervisor implements ProcessesOwner {
     switch (name) {
       case 'hello':
         return this.#welcome(worker);
+      case 'open':
+        return this.#open(worker);
       case 'listening':
         return this.#workers.listens(worker, value as WorkerFacts);
       case 'leaving':
@@ -236,22 +264,27 @@ export class Supervisor implements ProcessesOwner {
   }
 
   #welcome(worker: WorkerProcess): Welcome {
-    const { log, welcome, count } = this.#parts;
-    // What came before is what it reads from the history, if at all.
-    this.#sendRecords();
+    const { welcome, count } = this.#parts;
     worker.isReceiving = true;
     for (const other of this.#workers)
       if (other !== worker) worker.link.send(linesFrame(other.spawn, other.lines));
-    const facts: LogFacts = {
-      floor: log.floor(),
-      lastId: log.lastId(),
-      state: log.state,
-      figures: log.figures,
-    };
     const shares = this.#lending.begin(worker, count);
     const { place, spawn } = worker;
     const elsewhereBytes = this.#workers.bytesBeside(worker);
-    return { ...welcome, count, place, spawn, elsewhereBytes, log: facts, shares };
+    return { ...welcome, count, place, spawn, elsewhereBytes, log: this.#logFacts, shares };
+  }
+
+  /** Its server begins: what is committed from now on is handed to it. */
+  #open(worker: WorkerProcess): LogFacts {
+    // What came before is what it reads from the history, if at all.
+    this.#sendRecords();
+    worker.isTailing = true;
+    return this.#logFacts;
+  }
+
+  get #logFacts(): LogFacts {
+    const { log } = this.#parts;
+    return { floor: log.floor(), lastId: log.lastId(), state: log.state, figures: log.figures };
   }
 
   async #putRow(worker: WorkerProcess, row: LogRow): Promise<void> {
@@ -288,7 +321,13 @@ export class Supervisor implements ProcessesOwner {
         }
       }),
     );
-    return { answers, report: this.report };
+    // What one has counted that has ended meanwhile is in the report: it would be told twice.
+    const told = answers.map(({ answer, ...facts }) =>
+      this.#workers.at(facts.place)?.spawn === facts.spawn
+        ? { ...facts, answer }
+        : { ...facts, isSilent: true },
+    );
+    return { answers: told, report: this.report };
   }
 }
 

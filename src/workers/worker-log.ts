@@ -3,6 +3,7 @@
  * log; what it commits comes back in id order. What has entered the worker's rings is told, so that
  * the supervisor knows how much of each channel is on the way (workers/credit.ts).
  */
+import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { HoldlineError } from '../errors.js';
 import { ENTERED_CHECK_MS, WORKER_ANSWER_MS_MAX } from '../limits.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
@@ -22,13 +23,13 @@ import { costOf } from './credit.js';
 import { appendFrame, enteredFrame, FRAME, readRecords, type Frame } from './frames.js';
 import type { Link } from './link.js';
 
-/** What a worker is told of the log when it begins, and afterwards when it changes. */
+/** What a worker is told of the log when it begins and when it opens it. */
 export interface LogFacts extends LogNews {
   readonly floor: number;
   readonly lastId: number;
 }
 
-/** What changes of it. */
+/** What it is told when it changes. */
 export interface LogNews {
   readonly state: LogState;
   readonly figures?: LogFigures | undefined;
@@ -53,21 +54,28 @@ export class WorkerLog implements EventLog {
   queueLengthOf: (channel: string) => number = () => 0;
 
   readonly #link: Link;
+  readonly #clock: Clock;
   readonly #floor: number;
   #state: LogState;
   #lastId: number;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
-  /** What came before there was somebody to take it. */
+  /** What came before there was somebody to take it: before the answer to `open`. */
   #early: LoggedEntry[] = [];
   /** Costs of the entries by channel that may still be in its queue, oldest first. */
   readonly #queued = new Map<string, number[]>();
-  #timer: NodeJS.Timeout | undefined;
+  /** Ends the wait for the next look at the queues; undefined when none is due. */
+  #cancelLook: (() => void) | undefined;
   #isOpen = false;
   #isClosed = false;
   readonly #waiters = new Set<Waiter>();
 
-  constructor(link: Link, { floor, lastId, state, figures }: LogFacts) {
+  constructor(
+    link: Link,
+    { floor, lastId, state, figures }: LogFacts,
+    clock: Clock = SYSTEM_CLOCK,
+  ) {
     this.#link = link;
+    this.#clock = clock;
     this.#floor = floor;
     this.#lastId = lastId;
     this.#state = state;
@@ -95,9 +103,15 @@ export class WorkerLog implements EventLog {
     return this.#link.isOpen ? this.#state : GONE;
   }
 
-  open(): Promise<void> {
+  /**
+   * From here on it is handed what is committed: so the server begins in the same turn, and while a
+   * process starts nothing waits until it takes entries.
+   */
+  async open(): Promise<void> {
+    const { lastId, ...news } = await this.#link.ask<LogFacts>('open', undefined);
+    this.#lastId = lastId;
+    this.changed(news);
     this.#isOpen = true;
-    return Promise.resolve();
   }
 
   async append(
@@ -144,7 +158,8 @@ export class WorkerLog implements EventLog {
   close(): Promise<void> {
     this.#isClosed = true;
     this.#take = undefined;
-    clearTimeout(this.#timer);
+    // Nobody waits any more for what was in a queue.
+    this.#tellEntered();
     this.#link.flush();
     return Promise.resolve();
   }
@@ -173,15 +188,14 @@ export class WorkerLog implements EventLog {
     if (id > lastId) return false;
     if (id <= this.#lastId) return true;
     return new Promise<boolean>((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const cancel = this.#clock.later(WORKER_ANSWER_MS_MAX, () => {
         this.#waiters.delete(waiter);
         reject(unavailable());
-      }, WORKER_ANSWER_MS_MAX);
-      timer.unref();
+      });
       const waiter: Waiter = {
         id,
         reached: () => {
-          clearTimeout(timer);
+          cancel();
           resolve(true);
         },
       };
@@ -210,7 +224,8 @@ export class WorkerLog implements EventLog {
 
   /** Tells what has left the channels' queues since it was told last. */
   readonly #tellEntered = (): void => {
-    this.#timer = undefined;
+    this.#cancelLook?.();
+    this.#cancelLook = undefined;
     const entered = new Map<string, number>();
     for (const [channel, costs] of this.#queued) {
       const left = this.#isClosed ? 0 : Math.min(this.queueLengthOf(channel), costs.length);
@@ -222,11 +237,8 @@ export class WorkerLog implements EventLog {
       else costs.splice(0, costs.length - left);
     }
     if (entered.size > 0) this.#link.send(enteredFrame(entered));
-    if (this.#queued.size > 0) {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(this.#tellEntered, ENTERED_CHECK_MS);
-      this.#timer.unref();
-    }
+    if (this.#queued.size > 0)
+      this.#cancelLook = this.#clock.later(ENTERED_CHECK_MS, this.#tellEntered);
   };
 }
 

@@ -1,9 +1,10 @@
 /** A worker as its supervisor sees it: a process, the link to it, and what is on the way there. */
 import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../clock.js';
 import { asError } from '../errors.js';
 import { WORKER_END_MS_MAX } from '../limits.js';
-import { Credit } from './credit.js';
+import type { Credit } from './credit.js';
 import { FRAME, linesFrame, readAppend, readCounts, type Frame } from './frames.js';
 import { Link, PIPE_CLOSED } from './link.js';
 
@@ -23,8 +24,8 @@ export interface WorkerOwner {
   append(worker: WorkerProcess, append: ReturnType<typeof readAppend>): void;
   /** Its lines have changed; the frame is for the others. */
   lines(worker: WorkerProcess, frame: Buffer): void;
-  /** Bytes of the channel have entered there. */
-  entered(channel: string): void;
+  /** Bytes of the channels have entered there. */
+  entered(channels: readonly string[]): void;
   asked(worker: WorkerProcess, name: string, value: unknown): unknown;
   /** The process has ended, or could not be started. Called once. */
   ended(worker: WorkerProcess, how: string): void;
@@ -35,14 +36,16 @@ export class WorkerProcess {
   readonly place: number;
   /** Counts over all workers that were ever started; lines are told apart by it. */
   readonly spawn: number;
-  readonly credit = new Credit();
+  readonly credit: Credit;
   /** Its lines by channel. */
   readonly lines = new Map<string, number>();
   readonly link: Link;
   /** Known once it listens. */
   facts: WorkerFacts | undefined;
-  /** True from its first question on: it is given what the log commits. */
+  /** True from its first question on: it is told what changes. */
   isReceiving = false;
+  /** True once it has opened its log: it is handed what the log commits. */
+  isTailing = false;
   /** True when its end is wanted: none is started in its place. */
   isEnding = false;
   pingsMissed = 0;
@@ -51,35 +54,45 @@ export class WorkerProcess {
 
   readonly #child: ChildProcess;
   readonly #owner: WorkerOwner;
-  readonly #startedMs = performance.now();
+  readonly #clock: Clock;
+  readonly #startedMs: number;
   #servesSinceMs: number | undefined;
   #hasEnded = false;
   /** Why the link to it ended. */
   #lost: string | undefined;
 
-  constructor(child: ChildProcess, place: number, spawn: number, owner: WorkerOwner) {
+  constructor(
+    child: ChildProcess,
+    { place, spawn }: { readonly place: number; readonly spawn: number },
+    owner: WorkerOwner,
+    clock: Clock,
+    credit: Credit,
+  ) {
     this.#child = child;
     this.place = place;
     this.spawn = spawn;
     this.#owner = owner;
-    this.link = new Link(child.stdio[3] as Duplex, {
-      frame: (frame) => this.#frame(frame),
-      asked: (name, value) => {
-        this.pingsMissed = 0;
-        return owner.asked(this, name, value);
+    this.#clock = clock;
+    this.credit = credit;
+    this.#startedMs = clock.nowMs();
+    this.link = new Link(
+      child.stdio[3] as Duplex,
+      {
+        frame: (frame) => this.#frame(frame),
+        asked: (name, value) => {
+          this.pingsMissed = 0;
+          return owner.asked(this, name, value);
+        },
+        ended: (reason) => this.#linkEnded(reason),
       },
-      // Its process ends by itself. One that does not is of no use without its log.
-      ended: (reason) => {
-        this.#lost = reason;
-        setTimeout(() => {
-          if (!this.#hasEnded) this.kill();
-        }, WORKER_END_MS_MAX).unref();
-      },
-    });
-    child.on('error', (error) => this.#end(`could not be started: ${asError(error).message}`));
-    child.on('exit', (code, signal) =>
-      this.#end(signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`),
+      clock,
     );
+    child.on('error', (error) => this.#end(`could not be started: ${asError(error).message}`));
+    child.on('exit', (code, signal) => {
+      // It may have said so in bytes that are not read yet.
+      if (code === 0 && this.isServing) this.isEnding = true;
+      this.#end(signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`);
+    });
   }
 
   get pid(): number | undefined {
@@ -104,18 +117,23 @@ export class WorkerProcess {
     return this.pingsMissed > 1;
   }
 
+  /** True while publishers wait until it has taken what is before theirs. */
+  get isWaitedFor(): boolean {
+    return this.isTailing && !this.isSilent;
+  }
+
   get ageMs(): number {
-    return performance.now() - this.#startedMs;
+    return this.#clock.nowMs() - this.#startedMs;
   }
 
   /** How long it has served; 0 if it has not. */
   get servedMs(): number {
-    return this.#servesSinceMs === undefined ? 0 : performance.now() - this.#servesSinceMs;
+    return this.#servesSinceMs === undefined ? 0 : this.#clock.nowMs() - this.#servesSinceMs;
   }
 
   listens(facts: WorkerFacts): void {
     this.facts = facts;
-    this.#servesSinceMs = performance.now();
+    this.#servesSinceMs = this.#clock.nowMs();
   }
 
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
@@ -126,10 +144,12 @@ export class WorkerProcess {
     this.pingsMissed = 0;
     if (frame.kind === FRAME.append) this.#owner.append(this, readAppend(frame));
     else if (frame.kind === FRAME.entered) {
+      const channels: string[] = [];
       readCounts(frame, (channel, bytes) => {
         this.credit.entered(channel, bytes);
-        this.#owner.entered(channel);
+        channels.push(channel);
       });
+      this.#owner.entered(channels);
     } else if (frame.kind === FRAME.lines) {
       const changed = new Map<string, number>();
       readCounts(frame, (channel, count) => {
@@ -141,10 +161,21 @@ export class WorkerProcess {
     }
   }
 
+  /** Its process ends by itself. One that does not is of no use without its log. */
+  #linkEnded(reason: string): void {
+    if (this.#hasEnded) return;
+    this.#lost = reason;
+    this.#clock.later(WORKER_END_MS_MAX, () => {
+      if (!this.#hasEnded) this.kill();
+    });
+  }
+
   #end(how: string): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     const isByItself = this.#lost === undefined || this.#lost === PIPE_CLOSED;
+    // An end may be heard of before the last bytes are read: they would lend and count to nobody.
+    this.link.abandon();
     this.#owner.ended(this, isByItself ? how : `${how} (${this.#lost})`);
   }
 }

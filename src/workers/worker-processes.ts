@@ -12,6 +12,7 @@ import {
   WORKER_PINGS_MISSED_MAX,
   WORKER_START_MS_MAX,
 } from '../limits.js';
+import { Credit } from './credit.js';
 import type { Link } from './link.js';
 import { Restarts } from './restarts.js';
 import { WorkerProcess, type WorkerFacts, type WorkerOwner } from './worker-process.js';
@@ -24,6 +25,8 @@ export interface ProcessesParts {
   /** What an operator is told. */
   readonly say: (level: 'info' | 'warn' | 'error', words: string, facts: object) => void;
   readonly clock: Clock;
+  /** The credit of each; the default is that of limits.ts. */
+  readonly credit?: { readonly channelBytes: number; readonly bytes: number };
   readonly owner: ProcessesOwner;
 }
 
@@ -44,7 +47,7 @@ export class WorkerProcesses {
   readonly #workers = new Map<number, WorkerProcess>();
   #spawned = 0;
   #isEnding = false;
-  #pinging: NodeJS.Timeout | undefined;
+  #cancelPing: (() => void) | undefined;
   #failed!: (error: HoldlineError) => void;
   /** Rejects when the server cannot go on; never resolves. */
   readonly failed: Promise<never>;
@@ -85,7 +88,7 @@ export class WorkerProcesses {
     return bytes;
   }
 
-  /** Tells all that are given what the log commits, but one. */
+  /** Tells all that have said hello, but one. */
   tellOthers(except: WorkerProcess | undefined, tell: (link: Link) => void): void {
     for (const worker of this) if (worker !== except && worker.isReceiving) tell(worker.link);
   }
@@ -96,7 +99,7 @@ export class WorkerProcesses {
    * said why.
    */
   async start(): Promise<WorkerFacts> {
-    this.#pinging = setInterval(() => this.#ping(), WORKER_PING_MS);
+    this.#pingLater();
     const first = this.#spawn(1);
     const facts = await this.#listening(first);
     const others = Array.from({ length: this.#parts.count - 1 }, (_none, i) => this.#spawn(i + 2));
@@ -129,7 +132,7 @@ export class WorkerProcesses {
 
   /** Pings them no more. */
   stop(): void {
-    clearInterval(this.#pinging);
+    this.#cancelPing?.();
   }
 
   /** A worker says that it listens. */
@@ -140,14 +143,22 @@ export class WorkerProcesses {
 
   #spawn(place: number): WorkerProcess {
     this.#spawned++;
-    const { owner } = this.#parts;
-    const worker = new WorkerProcess(this.#parts.start(), place, this.#spawned, {
+    const { owner, start, clock, credit } = this.#parts;
+    const toOwner: WorkerOwner = {
       append: (from, append) => owner.append(from, append),
       lines: (from, frame) => owner.lines(from, frame),
-      entered: (channel) => owner.entered(channel),
+      entered: (channels) => owner.entered(channels),
       asked: (from, name, value) => owner.asked(from, name, value),
       ended: (from, how) => this.#ended(from, how),
-    });
+    };
+    const which = { place, spawn: this.#spawned };
+    const worker = new WorkerProcess(
+      start(),
+      which,
+      toOwner,
+      clock,
+      new Credit(credit?.channelBytes, credit?.bytes),
+    );
     this.#workers.set(place, worker);
     return worker;
   }
@@ -163,9 +174,9 @@ export class WorkerProcesses {
   /** Resolves when a worker begins to listen or ends, at the latest after a time. */
   #changed(withinMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, withinMs);
+      const cancel = this.#parts.clock.later(withinMs, resolve);
       this.#onChange.push(() => {
-        clearTimeout(timer);
+        cancel();
         resolve();
       });
     });
@@ -199,9 +210,16 @@ export class WorkerProcesses {
       );
       return;
     }
-    setTimeout(() => {
+    this.#parts.clock.later(pauseMs, () => {
       if (!this.#isEnding) this.#spawn(place);
-    }, pauseMs);
+    });
+  }
+
+  #pingLater(): void {
+    this.#cancelPing = this.#parts.clock.later(WORKER_PING_MS, () => {
+      this.#pingLater();
+      this.#ping();
+    });
   }
 
   #ping(): void {
@@ -211,11 +229,13 @@ export class WorkerProcesses {
       const { place, pid } = worker;
       if (!worker.isServing) {
         if (worker.ageMs > WORKER_START_MS_MAX) worker.kill();
-        continue;
+        // One that hangs before it listens holds up no publisher either.
+        if (!worker.isTailing) continue;
       }
       // One at a time: after a pause of this process, too, each has its time to answer.
       const isTooMuch = worker.isSilent && worker.link.waitingBytes > WORKER_CREDIT_BYTES;
-      if (worker.pingsMissed >= WORKER_PINGS_MISSED_MAX || isTooMuch) {
+      const isHanging = worker.isServing && worker.pingsMissed >= WORKER_PINGS_MISSED_MAX;
+      if (isHanging || isTooMuch) {
         const facts = { worker: place, pid, pingsMissed: worker.pingsMissed };
         this.#parts.say('error', 'a worker hangs and is ended', facts);
         worker.kill();

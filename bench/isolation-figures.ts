@@ -1,0 +1,177 @@
+/** The figures of isolation: whether a channel's p99 stays as it is beside another's trouble. */
+import type { Latency } from './latency.js';
+import { LOADS, type LoadName, type LoadReport } from './isolation-orders.js';
+import {
+  ISOLATION_SERVERS,
+  ISOLATION_TITLES,
+  type IsolationServerName,
+} from './isolation-servers.js';
+import { type Check, faultsOf } from './open-loop.js';
+import { median } from './statistics.js';
+import { drawTable, ms, percent, short } from './table.js';
+import { roundsLeft } from './verdict.js';
+
+/** The control channel in one window. */
+export interface ControlWindow {
+  /** From the moment the event was due. */
+  latencyMs: Latency;
+  /** How late the events left: the publisher's share of the latency. */
+  latenessMs: Latency;
+  answerMs: Latency;
+  /** p99 of how late the process of the checked lines was to read what had come. */
+  readLateMs: number;
+  accepted: number;
+  refused: number;
+  check: Check;
+  serverCpuShare: number;
+  clientCpuShare: number;
+  /** Of nats-server; null where the log is the server's own. */
+  logCpuShare: number | null;
+  /** How busy the two cores were; null where nothing is pinned. */
+  serverCoreShare: number | null;
+  clientCoreShare: number | null;
+}
+
+export interface IsolationRound {
+  server: IsolationServerName;
+  load: LoadName;
+  round: number;
+  /** In the same visit, before the load. */
+  alone: ControlWindow;
+  beside: ControlWindow;
+  loaded: LoadReport;
+  verdict: IsolationVerdict;
+}
+
+export type IsolationVerdict =
+  /** The p99 beside is within its limit. */
+  | 'kept'
+  /** It is over the limit, by more than the client itself was late. */
+  | 'moved'
+  /** It is over the limit, and the client was late by so much. Discarded. */
+  | 'client';
+
+/** A p99 may double beside another channel's trouble, and may always be so much. */
+const TIMES_MAX = 2;
+const FLOOR_MS = 10;
+
+export function limitMsOf(aloneP99Ms: number): number {
+  return Math.max(TIMES_MAX * aloneP99Ms, FLOOR_MS);
+}
+
+/**
+ * Percentiles do not add up; their sum is the most that the client's part of the p99 can be said
+ * to be.
+ */
+export function isolationVerdict(alone: ControlWindow, beside: ControlWindow): IsolationVerdict {
+  const limitMs = limitMsOf(alone.latencyMs.p99);
+  const { p99 } = beside.latencyMs;
+  if (p99 <= limitMs) return 'kept';
+  return p99 - beside.latenessMs.p99 - beside.readLateMs <= limitMs ? 'client' : 'moved';
+}
+
+/** Medians; NaN, which JSON writes as null, where no round counts. */
+export interface IsolationFigures {
+  server: IsolationServerName;
+  load: LoadName;
+  rounds: number;
+  discardedRounds: number;
+  aloneP50Ms: number;
+  aloneP99Ms: number;
+  p50Ms: number;
+  p99Ms: number;
+  p99MsOfRounds: number[];
+  limitMs: number;
+  isKept: boolean;
+  serverCoreShare: number;
+  /** What the load did in a second: events, or lines of the herd that came back. */
+  loadPerSecond: number;
+  faults: number;
+}
+
+export interface IsolationSummary {
+  figures: IsolationFigures[];
+}
+
+export function summariseIsolation(rounds: readonly IsolationRound[]): IsolationSummary {
+  const figures = ISOLATION_SERVERS.flatMap((server) =>
+    LOADS.flatMap((load) => {
+      const own = rounds.filter((round) => round.server === server && round.load === load);
+      return own.length === 0 ? [] : [figuresOf(server, load, own)];
+    }),
+  );
+  return { figures };
+}
+
+function figuresOf(
+  server: IsolationServerName,
+  load: LoadName,
+  own: readonly IsolationRound[],
+): IsolationFigures {
+  const kept = own.filter(({ verdict }) => verdict !== 'client');
+  const middle = (pick: (round: IsolationRound) => number): number => median(kept.map(pick));
+  const aloneP99Ms = middle(({ alone }) => alone.latencyMs.p99);
+  const p99Ms = middle(({ beside }) => beside.latencyMs.p99);
+  const limitMs = limitMsOf(aloneP99Ms);
+  return {
+    server,
+    load,
+    rounds: own.length,
+    discardedRounds: own.length - kept.length,
+    aloneP50Ms: middle(({ alone }) => alone.latencyMs.p50),
+    aloneP99Ms,
+    p50Ms: middle(({ beside }) => beside.latencyMs.p50),
+    p99Ms,
+    p99MsOfRounds: own.map(({ beside }) => beside.latencyMs.p99),
+    limitMs,
+    isKept: p99Ms <= limitMs,
+    serverCoreShare: middle(({ beside }) => beside.serverCoreShare ?? beside.serverCpuShare),
+    loadPerSecond: middle(({ loaded }) => loadPerSecond(loaded)),
+    faults: own.reduce(
+      (sum, { alone, beside }) => sum + faultsOf(alone.check) + faultsOf(beside.check),
+      0,
+    ),
+  };
+}
+
+function loadPerSecond({ load, waves, published, seconds }: LoadReport): number {
+  return (load === 'herd' ? waves : published) / seconds;
+}
+
+/** `320 k events/s`, `2.1 waves/s`. */
+export function loadWords({ load, loadPerSecond: pace }: IsolationFigures): string {
+  return load === 'herd' ? `${pace.toFixed(1)} waves/s` : `${short(pace)} events/s`;
+}
+
+export function describeIsolation({ figures }: IsolationSummary): string {
+  return drawTable(
+    [
+      'server',
+      'beside',
+      'alone p50',
+      'p99',
+      'beside p50',
+      'p99',
+      'rounds',
+      'limit',
+      '',
+      'the load did',
+      'server core',
+      'kept',
+    ],
+    figures.map((one) => [
+      ISOLATION_TITLES[one.server],
+      one.load,
+      ms(one.aloneP50Ms),
+      ms(one.aloneP99Ms),
+      ms(one.p50Ms),
+      ms(one.p99Ms),
+      one.p99MsOfRounds.map(ms).join(', '),
+      ms(one.limitMs),
+      Number.isNaN(one.p99Ms) ? '–' : one.isKept ? 'kept' : 'MOVED',
+      loadWords(one),
+      percent(one.serverCoreShare),
+      roundsLeft(one),
+    ]),
+  );
+}

@@ -1,0 +1,72 @@
+/** The table of isolation: a quiet channel beside others that are in trouble. */
+import {
+  type IsolationFigures,
+  type IsolationSummary,
+  loadWords,
+} from '../../bench/isolation-figures.js';
+import { LOADS, type LoadName } from '../../bench/isolation-orders.js';
+import { ISOLATION_SERVERS, ISOLATION_TITLES } from '../../bench/isolation-servers.js';
+import type { IsolationParameters } from '../../bench/isolation.js';
+import { type Result, readResult } from '../../bench/results.js';
+import { ms, short } from '../../bench/table.js';
+import { discardedNote, keptCell, keptRounds } from './kept-rounds.js';
+import { NOT_MEASURED, caption, table } from './markdown.js';
+
+export type IsolationResult = Result<IsolationParameters, unknown, IsolationSummary>;
+
+const LOAD_HEADS: Record<LoadName, string> = {
+  'stopped lines': 'lines that have stopped reading',
+  flood: 'a flood',
+  herd: 'a herd that comes back',
+};
+
+export function isolationTable(): string {
+  const result = readResult('isolation') as IsolationResult | undefined;
+  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- isolation\``;
+  const { parameters, summary } = result;
+  const { lines, ratePerSecond, stopped, flood, herd } = parameters;
+  const rows = ISOLATION_SERVERS.flatMap((server) => {
+    const own = summary.figures.filter((one) => one.server === server);
+    return LOADS.flatMap((load) => {
+      const figures = own.find((one) => one.load === load);
+      return figures === undefined ? [] : [rowOf(figures)];
+    });
+  });
+  const head = [
+    'server',
+    'beside',
+    'which did',
+    'alone p50',
+    'alone p99',
+    'beside p50',
+    'beside p99',
+    'at most',
+    'rounds kept',
+  ];
+  const notes = [
+    `The quiet channel: ${short(lines)} lines, ${ratePerSecond} events/s; latency from the moment an event was due. Beside it, on another channel: ` +
+      `${stopped.lines} lines that have stopped reading and ${short(stopped.batchesPerSecond * stopped.batchEvents)} events/s; batches of ${flood.batchEvents} over ${flood.connections} connections as fast as they are answered, with ${flood.lines} lines; ` +
+      `${herd.lines} lines that come back together to a history of ${short(herd.historyEvents)} events, and again when all have it. Medians.`,
+    ...discardedNote(summary.figures),
+    ...Object.entries(parameters.absent).map(
+      ([server, why]) => `${server} was not measured: ${why}.`,
+    ),
+    caption(result),
+  ];
+  return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+}
+
+function rowOf(figures: IsolationFigures): string[] {
+  const kept = (draw: (figures: IsolationFigures) => string): string => keptCell(figures, draw);
+  return [
+    ISOLATION_TITLES[figures.server],
+    LOAD_HEADS[figures.load],
+    kept(loadWords),
+    kept(({ aloneP50Ms }) => ms(aloneP50Ms)),
+    kept(({ aloneP99Ms }) => ms(aloneP99Ms)),
+    kept(({ p50Ms }) => ms(p50Ms)),
+    kept(({ p99Ms, isKept }) => (isKept ? ms(p99Ms) : `**${ms(p99Ms)}, not kept**`)),
+    kept(({ limitMs }) => ms(limitMs)),
+    keptRounds(figures),
+  ];
+}
