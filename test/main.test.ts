@@ -293,15 +293,17 @@ describe('serving', () => {
     const command = [process.execPath, join(ROOT, 'dist/main.js'), 'serve', ...flags];
     const shell = `trap 'kill -HUP $pid' HUP
       ${command.map((word) => `'${word}'`).join(' ')} --open-publish --port 0 < /dev/tty 2> errors &
-      pid=$!; wait $pid; wait $pid; echo $? > code`;
+      pid=$!; echo $pid > pid; wait $pid; wait $pid; echo $? > code`;
     writeFileSync(join(folder, 'run'), shell);
     const terminal = spawn('script', ['-qefc', 'exec sh run', '/dev/null'], { cwd: folder });
     onTestFinished(() => void terminal.kill('SIGKILL'));
     let shown = '';
     terminal.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
     await expect.poll(() => shown, { timeout: DEADLINE_MS }).toContain('listening');
-    terminal.kill('SIGKILL');
+    const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'));
     const code = join(folder, 'code');
+    onTestFinished(() => void (existsSync(code) || process.kill(pid, 'SIGKILL')));
+    terminal.kill('SIGKILL');
     await expect
       .poll(() => existsSync(code) && readFileSync(code, 'utf8'), { timeout: DEADLINE_MS })
       .toMatch(/\n$/);
