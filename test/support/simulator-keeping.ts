@@ -308,7 +308,9 @@ export class KeepingSimulation {
       ({ ids }) => {
         const committed = this.#committed.get(entries);
         if (entries.length > 0 && committed?.join() !== ids.join())
-          this.#diary.failed(new Error(`a publish was told ${ids.join()}, not ${committed?.join()}`));
+          this.#diary.failed(
+            new Error(`a publish was told ${ids.join()}, not ${committed?.join()}`),
+          );
       },
       (error: unknown) => {
         const { code } = asError(error) as HoldlineError;
