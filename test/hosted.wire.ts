@@ -9,7 +9,10 @@ import { SseLine } from './support/line.js';
 test('two have ids, counters, options and logs of their own', async () => {
   const [first, second] = [
     await hostedForTest(),
-    await hostedForTest({ 'first-id': false, 'max-event-bytes': '1KiB' }, { HOLDLINE_FIRST_ID: '7' }),
+    await hostedForTest(
+      { 'first-id': false, 'max-event-bytes': '1KiB' },
+      { HOLDLINE_FIRST_ID: '7' },
+    ),
   ];
   const line = await SseLine.open(first.port, '/c');
   expect([await first.publish('c', 'x'), await second.publish('c', 'x')]).toEqual([1, 7]);

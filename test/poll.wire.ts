@@ -88,7 +88,10 @@ async function withEvicted(): Promise<{ server: ServerUnderTest; oldest: number 
  */
 function headersOf(raw: string): string[] {
   const [status = '', ...headers] = raw.split('\r\n');
-  return [status, ...headers.filter((line) => !/^(?:Date: |uWebSockets: |Connection: close$)/.test(line)).sort()];
+  return [
+    status,
+    ...headers.filter((line) => !/^(?:Date: |uWebSockets: |Connection: close$)/.test(line)).sort(),
+  ];
 }
 
 describe('the answer', () => {
