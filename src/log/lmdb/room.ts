@@ -1,7 +1,7 @@
 /**
  * Room on the disk behind the last page of a log's file. LMDB writes into pages that were freed and
  * behind the last one, so with enough room there none of its writes meets a full disk. It must not:
- * where pwrite(2) fails, LMDB 3.5.6 prints a sentence of up to 140 bytes into 100 that it has
+ * where pwrite(2) fails, LMDB 3.5.6 prints a sentence of more than 100 bytes into 100 that it has
  * allocated, and glibc ends the process. A full disk, or a quota, is met here instead, before the
  * transaction.
  */

@@ -46,6 +46,8 @@ export class Store {
   readonly #durability: Durability;
   readonly #rowSweep = new RowSweep();
   readonly #counts: PageCounts;
+  /** Pages behind the last one when only freed ones were left to be used. */
+  #leftWhenFull: number | undefined;
   /** As the last transaction left them. */
   #totals: Totals;
   /** Channel number from which {@link Store.sweep} goes on. */
@@ -287,8 +289,9 @@ export class Store {
 
   /** Throws what the system says of the disk unless there is room for so many bytes of events. */
   checkRoom(bytes: number): void {
-    const added = Math.ceil(bytes / this.room.pageBytes);
-    if (!this.#hasRoom({ added, changed: 0, isOfEvents: true })) throw this.room.problem;
+    const pages = Math.ceil(bytes / this.room.pageBytes);
+    const few = { added: SMALL_COMMIT_PAGES, changed: 0, isOfEvents: true };
+    if (!this.#hasRoom(few, pages)) throw this.room.problem;
   }
 
   /** Ends the lease, so that ids go on without a hole, and closes. */
@@ -315,18 +318,23 @@ export class Store {
     return this.#counts.most(need, this.room.pages);
   }
 
-  /** Is there room for it? Events leave some to what makes room. */
-  #hasRoom(need: EventsNeed): boolean {
+  /** Is there room for it, and `more` pages? Events leave some to what makes room. */
+  #hasRoom(need: EventsNeed, more = 0): boolean {
     const kept = need.isOfEvents ? Math.ceil(LOG_ROOM_KEPT_BYTES / this.room.pageBytes) : 0;
-    const wanted = this.#most(need) + kept;
-    if (this.room.reserve(wanted) >= wanted) return true;
+    let most = this.#most(need);
+    if (this.room.reserve(most + more + kept) >= most + more + kept) {
+      this.#leftWhenFull = undefined;
+      return true;
+    }
     this.#counts.count(this.room.pages);
-    const most = this.#most(need);
+    most = this.#most(need);
     const left = this.room.reserve(most);
-    if (left >= most + kept) return true;
-    // On a full disk pages that were freed will do, if there are many. The room behind the last
-    // page is for when they do not, since they are not side by side or are read yet.
-    return left >= most + kept / 2 && (kept === 0 || this.#counts.free >= 2 * most + kept);
+    if (kept === 0) return left >= most;
+    // On a full disk freed pages will do, if there are many. LMDB may find none that are side by
+    // side, or they are read yet: there is room behind the last page for that, but not for long.
+    if (left < most + kept / 4 || this.#counts.free < 2 * (most + more) + kept) return false;
+    this.#leftWhenFull ??= left;
+    return left >= this.#leftWhenFull;
   }
 
   /**
@@ -370,6 +378,8 @@ export class Store {
 
 const SETTLE_KEY = Buffer.from('settled');
 const CHANNELS_PER_SWEEP = 1000;
+/** That a commit of few events may need, 128 KB. */
+const SMALL_COMMIT_PAGES = 32;
 
 interface EventsNeed extends PageNeed {
   /** False for what only deletes. */
