@@ -4,7 +4,6 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import { begunBefore } from './support/begun.js';
 import { Pty, screenOf, type Ended } from './support/pty.js';
 import { hostedForTest } from './support/hosted.js';
 import { serverForTest } from './support/server.js';
@@ -33,20 +32,10 @@ async function interrupted(pty: Pty, moment: RegExp): Promise<Ended> {
 }
 
 function expectInterrupted(ended: Ended): void {
-  expectRestored(ended);
-  expect(ended.exitCode).toBe(130);
   // No line of the bar is left, whole or in part.
-  expect(ended.screen).toEqual(['']);
+  expect([ended.exitCode, ended.screen]).toEqual([130, ['']]);
+  expectRestored(ended);
 }
-
-/** A run that has measured with its first lines when it is ended, which takes it some seconds. */
-const opening = begunBefore((atEnd) => {
-  const pty = new Pty(CAPACITY, atEnd);
-  const ended = interrupted(pty, /measuring \[=+-+\] \d+ %, 40 lines(?!,)/);
-  // Looked at by its test, which may come later.
-  ended.catch(() => {});
-  return Promise.resolve({ ended });
-});
 
 /** A load that would take an hour. */
 const load = (url: string): string[] =>
@@ -56,6 +45,7 @@ describe('capacity', () => {
   it.each([
     ['at its start', /measuring \[-+\] 0 %, starting/],
     ['while events are published', /measuring \[=+-+\] \d+ %, 10 lines/],
+    ['while lines are opened', /measuring \[=+-+\] \d+ %, 40 lines(?!,)/],
   ])(
     'is ended by Ctrl-C %s',
     async (_, moment) => {
@@ -74,12 +64,6 @@ describe('capacity', () => {
       expectRestored(ended);
       expect([ended.exitCode, ended.screen]).toEqual([130, ['']]);
     },
-    RUN_MS,
-  );
-
-  it(
-    'is ended by Ctrl-C while lines are opened',
-    async () => expectInterrupted(await opening().value.ended),
     RUN_MS,
   );
 
