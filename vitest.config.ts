@@ -67,11 +67,11 @@ const NO_UNITS = [
  * that computes beside those that wait.
  */
 const LONGEST = [
+  'test/readme.wire.ts',
   'test/clients/matrix.wire.ts',
   'test/http-gate.wire.ts',
   'test/poll.wire.ts',
   'test/answers.wire.ts',
-  'test/readme.wire.ts',
   'test/terminal.wire.ts',
   'test/hostile.wire.ts',
   'test/demo-layout.wire.ts',

@@ -1026,8 +1026,20 @@ export const LOG_RETRY_MS_MAX = 5_000;
  */
 export const LOG_TOUCHED_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Room that a full disk must have again before events are taken, bytes. log/lmdb/log-thread.ts */
+/**
+ * Room that there must be again for events, after a full disk, before they are taken, bytes.
+ * log/lmdb/log-thread.ts
+ */
 export const LOG_PROBE_BYTES = 1024 * 1024;
+
+/** Disk that the file of a log takes ahead of its use, in one step, bytes. log/lmdb/room.ts */
+export const LOG_ROOM_STEP_BYTES = 4 * 1024 * 1024;
+
+/**
+ * What events leave of it to deletions and to what forgets, bytes; a disk that has less takes no
+ * new log. log/lmdb/environment.ts, log/lmdb/store.ts
+ */
+export const LOG_ROOM_KEPT_BYTES = 3 * 1024 * 1024;
 
 /**
  * Time from the end of a log's thread to the next start, ms; it doubles up to the second.

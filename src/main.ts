@@ -10,7 +10,7 @@ import { HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
 import { readAnyFile } from './linux/files.js';
 import { nearestName } from './spelling.js';
-import { complain, EXIT_DONE, EXIT_FAILED } from './terminal.js';
+import { complain, EXIT_DONE, EXIT_FAILED, outliveTerminal } from './terminal.js';
 import { VERSION } from './version.js';
 
 /** The command line is wrong, or names a log that cannot be used: it will fail again. */
@@ -144,5 +144,6 @@ function explain(error: unknown): number {
   return EXIT_FAILED;
 }
 
+outliveTerminal();
 // Exit at once and not when the last handle closes. native-notes/worker-exit-aborts.md
 process.exit(await main(process.argv.slice(2)).catch(explain));

@@ -1,5 +1,6 @@
 /** What every command does at the terminal: write to stderr, and listen for Ctrl-C. */
 
+import { closeSync, openSync } from 'node:fs';
 import process from 'node:process';
 import { isatty } from 'node:tty';
 
@@ -44,11 +45,37 @@ export function onSignals(listener: (signal: NodeJS.Signals) => void): () => voi
   };
 }
 
+/** Which of stdin, stdout and stderr are a terminal now. */
+function terminals(): number[] {
+  return [0, 1, 2].filter((file) => isatty(file));
+}
+
 /**
  * Looks whether this process has a terminal. What it returns tells later whether that one is gone:
  * SIGHUP says so where there was one, and is the wish to read the configuration again elsewhere.
  */
 export function watchTerminal(): () => boolean {
-  const terminals = [0, 1, 2].filter((file) => isatty(file));
-  return () => terminals.some((file) => !isatty(file));
+  const before = terminals();
+  return () => before.some((file) => !isatty(file));
+}
+
+/**
+ * Makes the exit code right where the terminal is gone. At exit Node gives the terminal its modes
+ * back, and aborts if it cannot, on Node 20 and older ones of 22 and 24 (nodejs/node#58200). It
+ * leaves alone what is another file by then.
+ */
+export function outliveTerminal(): void {
+  const before = terminals();
+  process.on('exit', () => {
+    for (const file of before) {
+      if (isatty(file)) continue;
+      try {
+        closeSync(file);
+        // Takes the lowest free number, which is that one.
+        openSync('/dev/null', 'r+');
+      } catch {
+        // It was closed already.
+      }
+    }
+  });
 }

@@ -6,7 +6,8 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { OPENAPI } from '../src/ops/openapi.js';
 import { SseLine } from './support/line.js';
-import { sharedServer, type TestServer } from './support/server.js';
+import { sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import { handshakeBytes } from './support/websocket.js';
 import {
   RawConnection,
@@ -26,7 +27,7 @@ const SSE = { Accept: 'text/event-stream' };
 const NDJSON = { Accept: 'application/x-ndjson' };
 const JSON_ONLY = { Accept: 'application/json' };
 
-const shared = sharedServer({
+const shared = sharedHosted({
   'open-publish': false,
   'publish-key': 'sesame',
   'ops-key': 'ops',
@@ -146,7 +147,7 @@ describe('a channel', () => {
   test.each(CHANNELS)(
     '%s: %i',
     async (_what, status, method, path, parts, cache = STORED_BY_NONE) => {
-      const server: TestServer = shared();
+      const server: ServerUnderTest = shared();
       if (path.startsWith('/full')) await server.publish('full', 'x');
       expect(storing(await ask(method, path, parts))).toEqual(kept(status, cache));
     },

@@ -5,11 +5,11 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { poll } from './support/poll.js';
-import { serverForTest, sharedServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
 import { codeOf, exchange, jsonOf, request, type Answer } from './support/wire.js';
 import { openWebSocket } from './support/websocket.js';
 
-const shared = sharedServer();
+const shared = sharedHosted();
 
 /** As curl asks. */
 const CURL = { Accept: '*/*', 'User-Agent': 'curl/7.88.1' };
@@ -388,7 +388,7 @@ describe('curl, with the tables of the README', () => {
 
 describe('?last=N on several channels', () => {
   test('gives the newest N of each, and what followed the oldest of these, in the order of ids', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const publish = async (channel: string, count: number): Promise<void> => {
       for (let i = 0; i < count; i++) await server.publish(channel, `${channel}${i}`);
     };
@@ -425,7 +425,7 @@ describe('?last=N on several channels', () => {
 });
 
 test('no key, another scheme and a wrong key are told apart, and no answer shows a key', async () => {
-  const server = await serverForTest({ 'open-publish': false, 'publish-key': 'sesame' });
+  const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'sesame' });
   for (const [headers, words] of [
     [{}, 'the request has no Authorization'],
     [{ Authorization: 'Basic c2VzYW1l' }, 'does not begin with Bearer'],

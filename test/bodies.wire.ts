@@ -4,23 +4,27 @@
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { BODY_PIECES_PER_TURN_MAX } from '../src/limits.js';
+import { begunBefore } from './support/begun.js';
 import { ControlLine } from './support/control.js';
-import { serverForTest } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import { TestServer } from './support/server.js';
 import { jsonOf, RawConnection, request } from './support/wire.js';
 
 const MIB = 1024 * 1024;
 const HEAD = 'POST /c HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n';
 
-test('bodies in chunks of one byte that never end cost their bytes, and are told 408', async () => {
-  const server = await serverForTest({}, { NODE_OPTIONS: '--max-old-space-size=512' });
+/** A server with three bodies in chunks of one byte that do not go on, and the memory they took. */
+const unended = begunBefore(async (atEnd) => {
+  const server = await TestServer.start({}, { NODE_OPTIONS: '--max-old-space-size=512' });
+  atEnd(() => server.kill());
   const control = await ControlLine.open(server);
-  onTestFinished(() => control.line.close());
+  atEnd(() => control.line.close());
   await control.beat();
   const before = server.rssBytes();
   const clients = await Promise.all(
     Array.from({ length: 3 }, () => RawConnection.open(server.port)),
   );
-  onTestFinished(() => clients.forEach((client) => client.destroy()));
+  atEnd(() => clients.forEach((client) => client.destroy()));
   const piece = Buffer.from('1\r\nx\r\n'.repeat(16 * 1024));
   let most = 0;
   for (const client of clients) client.send(`${HEAD}Transfer-Encoding: chunked\r\n\r\n`);
@@ -34,17 +38,11 @@ test('bodies in chunks of one byte that never end cost their bytes, and are told
     await new Promise((resolve) => setTimeout(resolve, 5));
     most = Math.max(most, server.rssBytes());
   }
-  for (const client of clients) {
-    await client.waitFor('408', () => client.text.startsWith('HTTP/1.1 408 '), 20_000);
-    most = Math.max(most, server.rssBytes());
-  }
-  expect(most - before).toBeLessThan(40 * MIB);
-  expect((await server.stats()).counters.refused['HOLDLINE_BODY_TIMEOUT']).toBe(3);
-  await control.noticedNothing();
-}, 60_000);
+  return { server, control, clients, grownBytes: () => Math.max(most, server.rssBytes()) - before };
+});
 
 test('bodies that were begun and left are given back: the same number finds room again and again', async () => {
-  const server = await serverForTest();
+  const server = await hostedForTest();
   const body = JSON.stringify({ data: 'x'.repeat(50_000) })
     .concat('\n')
     .repeat(60);
@@ -79,7 +77,7 @@ describe('a body in more pieces than a turn takes', () => {
   const post = 'POST /c HTTP/1.1\r\nHost: localhost\r\n';
 
   test('is published whole when it comes in chunks', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const client = await RawConnection.open(server.port);
     onTestFinished(() => client.destroy());
     client.send(`${post}Transfer-Encoding: chunked\r\n\r\n${chunked}`);
@@ -89,7 +87,7 @@ describe('a body in more pieces than a turn takes', () => {
   });
 
   test('is refused in words, with and without a key, and closes', async () => {
-    const server = await serverForTest({ 'open-publish': false, 'publish-key': 'k' });
+    const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'k' });
     for (const [authorization, status] of [
       ['', 401],
       ['Authorization: Bearer k\r\nContent-Type: application/json\r\n', 400],
@@ -102,7 +100,7 @@ describe('a body in more pieces than a turn takes', () => {
   });
 
   test('leaves the connection to the next request when its length was known', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const client = await RawConnection.open(server.port);
     onTestFinished(() => client.destroy());
     for (let nth = 1; nth <= 2; nth++) {
@@ -122,3 +120,14 @@ describe('a body in more pieces than a turn takes', () => {
     expect(bodies).toEqual(['x'.repeat(CHUNKS), 'x'.repeat(CHUNKS)]);
   });
 });
+
+test('bodies in chunks of one byte that never end cost their bytes, and are told 408', async () => {
+  const { value, leftMs } = unended();
+  const { server, control, clients, grownBytes } = value;
+  expect(grownBytes()).toBeLessThan(40 * MIB);
+  for (const client of clients)
+    await client.waitFor('408', () => client.text.startsWith('HTTP/1.1 408 '), leftMs(20_000));
+  expect(grownBytes()).toBeLessThan(40 * MIB);
+  expect((await server.stats()).counters.refused['HOLDLINE_BODY_TIMEOUT']).toBe(3);
+  await control.noticedNothing();
+}, 60_000);

@@ -6,6 +6,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { FaultProxy } from './support/proxy.js';
+import { hostedForTest } from './support/hosted.js';
 import { serverForTest } from './support/server.js';
 import {
   launchChromium,
@@ -36,7 +37,7 @@ const idsOf = (state: { received: readonly { lastEventId: string }[] }): string[
 describe.each(CLIENTS)('%s', (_name, open) => {
   test('three pages on /notifications: B is cut off, comes back by itself and has everything once', async () => {
     const origin = await servePage();
-    const server = await serverForTest({ 'replay-events': 50, 'allow-origin': origin });
+    const server = await hostedForTest({ 'replay-events': 50, 'allow-origin': origin });
     const [proxyA, proxyB, proxyC] = [
       await FaultProxy.start(server.port),
       await FaultProxy.start(server.port),
@@ -95,7 +96,7 @@ describe.each(CLIENTS)('%s', (_name, open) => {
 
   test('a page that was refused while the server was full comes back by itself and is served', async () => {
     const origin = await servePage();
-    const server = await serverForTest({ 'max-connections': 2, 'allow-origin': origin });
+    const server = await hostedForTest({ 'max-connections': 2, 'allow-origin': origin });
     const full = await Promise.all([
       SseLine.open(server.port, '/notifications'),
       SseLine.open(server.port, '/notifications'),
@@ -141,7 +142,7 @@ test.each(CLIENTS.filter(([name]) => name !== 'eventsource'))(
   '%s, cut off before its first event, comes back to what it missed: the prelude gave it a position',
   async (_name, open) => {
     const origin = await servePage();
-    const server = await serverForTest({ 'allow-origin': origin });
+    const server = await hostedForTest({ 'allow-origin': origin });
     await server.publish('notifications', 'before', 'notice');
     const proxy = await FaultProxy.start(server.port);
     const page = await open(`${proxy.url}/notifications`, origin);
@@ -160,7 +161,7 @@ test.each(CLIENTS.filter(([name]) => name !== 'eventsource'))(
 
 test('a page of an origin that is not listed reads nothing, in Chromium', async () => {
   const origin = await servePage();
-  const server = await serverForTest({ 'allow-origin': 'https://app.example' });
+  const server = await hostedForTest({ 'allow-origin': 'https://app.example' });
   const page = await openPage(browser, origin, `${server.url}/notifications`);
   await stateUntil(page, 'it gives up', (state) => state.readyState === 2);
   await server.publish('notifications', 'secret', 'notice');
@@ -169,7 +170,7 @@ test('a page of an origin that is not listed reads nothing, in Chromium', async 
 
 test('a heartbeat moves the position of a quiet page: it comes back without a false gap', async () => {
   const origin = await servePage();
-  const server = await serverForTest({
+  const server = await hostedForTest({
     heartbeat: '100ms',
     'replay-events': 2,
     'replay-bytes': '1KiB',

@@ -10,7 +10,9 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import type { HoldlineOptions } from '../dist/browser/client.js';
 import { SseLine } from './support/line.js';
 import { FaultProxy, type Meddling } from './support/proxy.js';
-import { serverForTest, type Flags, type TestServer } from './support/server.js';
+import { hostedForTest, type HostedServer } from './support/hosted.js';
+import { serverForTest, type Flags } from './support/server.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import { launchChromium } from './support/sources.js';
 import { DEADLINE_MS } from './support/wire.js';
 
@@ -129,13 +131,32 @@ const idsOf = (state: State): number[] =>
  * A page's origin, a server that lets it read, a proxy in front of that, and a page that listens
  * through the proxy.
  */
-async function listening(
+interface Listening<S extends ServerUnderTest> {
+  readonly server: S;
+  readonly proxy: FaultProxy;
+  readonly client: ClientPage;
+  readonly origin: string;
+}
+
+interface ListeningOptions {
+  readonly flags?: Flags;
+  readonly meddling?: Meddling;
+}
+
+const listening = (
+  path: string,
+  options?: HoldlineOptions,
+  more?: ListeningOptions,
+): Promise<Listening<HostedServer>> => listeningTo(hostedForTest, path, options, more);
+
+async function listeningTo<S extends ServerUnderTest>(
+  start: (flags: Flags) => Promise<S>,
   path: string,
   options: HoldlineOptions = {},
-  { flags = {}, meddling }: { flags?: Flags; meddling?: Meddling } = {},
-): Promise<{ server: TestServer; proxy: FaultProxy; client: ClientPage; origin: string }> {
+  { flags = {}, meddling }: ListeningOptions = {},
+): Promise<Listening<S>> {
   const origin = await servePage();
-  const server = await serverForTest({ 'allow-origin': origin, ...flags });
+  const server = await start({ 'allow-origin': origin, ...flags });
   const proxy = await FaultProxy.start(server.port);
   proxy.faults.meddling = meddling;
   const client = await ClientPage.open(origin, proxy.url + path, options);
@@ -192,7 +213,8 @@ describe('over a stream', () => {
   });
 
   test('what a server that was killed has taken with it is told as a gap by the one that takes its place', async () => {
-    const { server, proxy, client, origin } = await listening(
+    const { server, proxy, client, origin } = await listeningTo(
+      serverForTest,
       '/a',
       {},
       { flags: { 'first-id': false } },
@@ -221,7 +243,7 @@ describe('over a stream', () => {
     await client.until('open', ({ readyState }) => readyState === 1);
     // A browser may have a spare connection open, which never carries a request.
     const before = proxy.connections.length;
-    expect(await server.stop()).toBe(0);
+    await server.drain();
     const state = await client.until(
       'the end',
       ({ ends, errors }) => ends.length > 0 && errors.length > 0,
@@ -269,7 +291,7 @@ describe('over a stream', () => {
 
   test('a page that was refused while the server was full comes back by itself, over a stream', async () => {
     const origin = await servePage();
-    const server = await serverForTest({ 'max-connections': 1, 'allow-origin': origin });
+    const server = await hostedForTest({ 'max-connections': 1, 'allow-origin': origin });
     const other = await SseLine.open(server.port, '/a');
     onTestFinished(() => other.close());
     const client = await ClientPage.open(origin, `${server.url}/a`);
@@ -371,7 +393,7 @@ describe('where streams do not get through', () => {
   }, 30_000);
 
   test('a proxy that answers streams with a page of its own, on the page’s origin: long-polls at once', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const proxy = await FaultProxy.start(server.port);
     proxy.faults.meddling = 'block-streams';
     const client = await ClientPage.open(await servePage(), '/a', {}, proxy.url);
@@ -386,7 +408,8 @@ describe('where streams do not get through', () => {
   });
 
   test('long-polls outlive the server: what the next one cannot know is told as a gap', async () => {
-    const { server, proxy, client, origin } = await listening(
+    const { server, proxy, client, origin } = await listeningTo(
+      serverForTest,
       '/a',
       { transport: 'long-poll' },
       { flags: { 'first-id': false } },

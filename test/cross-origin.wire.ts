@@ -5,7 +5,9 @@
  */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
-import { serverForTest, sharedServer, TestServer } from './support/server.js';
+import { HostedServer, hostedForTest, sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+
 import { handshakeBytes } from './support/websocket.js';
 import {
   codeOf,
@@ -67,20 +69,18 @@ function refused(answer: Answer): [number, string] {
   return [answer.status, codeOf(answer)];
 }
 
-let listed: TestServer;
-let every: TestServer;
-let both: TestServer;
+let listed: HostedServer;
+let every: HostedServer;
+let both: HostedServer;
 beforeAll(async () => {
   const flags = { 'open-publish': false, 'publish-key': 'sesame', 'ops-key': 'ops' };
   [listed, every, both] = await Promise.all([
-    TestServer.start({ ...flags, 'allow-origin': [APP, TWO] }),
-    TestServer.start({ ...flags, 'allow-origin': '*' }),
-    TestServer.start({ ...flags, 'allow-origin': ['*', APP] }),
+    HostedServer.start({ ...flags, 'allow-origin': [APP, TWO] }),
+    HostedServer.start({ ...flags, 'allow-origin': '*' }),
+    HostedServer.start({ ...flags, 'allow-origin': ['*', APP] }),
   ]);
 });
-afterAll(() => {
-  for (const server of [listed, every, both]) server.kill();
-});
+afterAll(() => Promise.all([listed, every, both].map((server) => server.end())));
 
 /** Requests of every kind of answer, with the status that a page of a listed origin gets. */
 const REQUESTS: readonly [string, number, string, string, RequestParts][] = [
@@ -134,7 +134,7 @@ describe('every answer', () => {
   });
 
   test.each(REQUESTS)('%s: %i', async (_what, status, method, path, parts) => {
-    const from = (server: TestServer, origin: string): Promise<ResponseHead> =>
+    const from = (server: ServerUnderTest, origin: string): Promise<ResponseHead> =>
       headOf(
         server.port,
         requestBytes(server.port, method, path, {
@@ -173,7 +173,7 @@ describe('every answer', () => {
   });
 
   test('a stream that is refused for now, a poll that is, and many wrong keys', async () => {
-    const server = await serverForTest({
+    const server = await hostedForTest({
       'max-connections': 1,
       'allow-origin': APP,
       'open-publish': false,
@@ -198,14 +198,14 @@ describe('every answer', () => {
   });
 
   test('without --allow-origin there is none of it', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const answer = await server.request('GET', '/c?wait=0', { headers: { Origin: EVIL } });
     expect(corsOf(answer)).toEqual({ ...MAY_NOTHING, varies: 0 });
   });
 });
 
 const preflight = (
-  server: TestServer,
+  server: ServerUnderTest,
   path: string,
   origin: string,
   method = 'GET',
@@ -282,7 +282,7 @@ describe('a preflight', () => {
   test.each(['/c', '/-/stats'])(
     'for %s of an origin that is not listed is 403 and names the flag',
     async (path) => {
-      for (const server of [listed, await serverForTest()]) {
+      for (const server of [listed, await hostedForTest()]) {
         const answer = await preflight(server, path, EVIL, 'GET', asking('x-tenant'));
         expect(refused(answer)).toEqual([403, 'HOLDLINE_CROSS_SITE']);
         expect(messageOf(answer)).toContain(`--allow-origin ${EVIL}`);
@@ -327,14 +327,14 @@ describe('a preflight', () => {
   });
 
   /** A preflight from the server's own origin, which browsers do not send. */
-  const asksItself = (server: TestServer): Fields => ({
+  const asksItself = (server: ServerUnderTest): Fields => ({
     Origin: server.url,
     'Access-Control-Request-Method': 'GET',
   });
 });
 
 describe('what changes something', () => {
-  const requests = (server: TestServer): [string, string, RequestParts][] => [
+  const requests = (server: ServerUnderTest): [string, string, RequestParts][] => [
     ['POST', '/c', { headers: KEY, body: 'x' }],
     ['DELETE', '/c', { headers: server.opsHeaders }],
     ['GET', '/-/stats', { headers: server.opsHeaders }],
@@ -420,7 +420,7 @@ describe('what changes something', () => {
 });
 
 describe('a link, an address or F5', () => {
-  const shared = sharedServer({ demo: true, 'publish-key': 'k', 'open-publish': false });
+  const shared = sharedHosted({ demo: true, 'publish-key': 'k', 'open-publish': false });
   const NAVIGATION = {
     'Sec-Fetch-Site': 'cross-site',
     'Sec-Fetch-Mode': 'navigate',
@@ -474,7 +474,7 @@ describe('a link, an address or F5', () => {
 });
 
 describe('what `npm start` runs, serve --demo --open-publish on this machine,', () => {
-  const shared = sharedServer({ demo: true });
+  const shared = sharedHosted({ demo: true });
 
   test.each([EVIL, 'null', 'http://localhost:3000'])(
     'lets %s listen and no more',
@@ -501,7 +501,7 @@ describe('what `npm start` runs, serve --demo --open-publish on this machine,', 
       for (const path of ['/-/demo', '/-/demo.js', '/-/demo.css'])
         expect((await shared().request('GET', path, { headers })).status).toBe(403);
     }
-    const listedOnly = await serverForTest({ demo: true, 'allow-origin': APP });
+    const listedOnly = await hostedForTest({ demo: true, 'allow-origin': APP });
     const script = (origin: string): Promise<Answer> =>
       listedOnly.request('GET', '/-/client.js', { headers: { Origin: origin } });
     expect([(await script(APP)).status, (await script(EVIL)).status]).toEqual([200, 403]);
@@ -528,7 +528,7 @@ describe('what `npm start` runs, serve --demo --open-publish on this machine,', 
     ['where other names are served', { 'allowed-hosts': 'holdline.internal' }],
     ['where origins are listed', { 'allow-origin': APP }],
   ])('but %s a page needs its origin listed', async (_what, flags) => {
-    const server = await serverForTest({ demo: true, ...flags });
+    const server = await hostedForTest({ demo: true, ...flags });
     const answer = await server.request('GET', '/c?wait=0', { headers: { Origin: EVIL } });
     expect(corsOf(answer)).toMatchObject(MAY_NOTHING);
   });

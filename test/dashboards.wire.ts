@@ -6,9 +6,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { readMetrics } from './support/prometheus.js';
-import { sharedServer } from './support/server.js';
+import { sharedHosted } from './support/hosted.js';
 
-const shared = sharedServer();
+const shared = sharedHosted();
 
 function deployFile(path: string): string {
   return readFileSync(new URL(`../scripts/deploy/${path}`, import.meta.url), 'utf8');

@@ -8,12 +8,9 @@ import { WebSocket } from 'ws';
 import { createServer } from '../dist/index.js';
 import { NdjsonLine, SseLine, stalledLine, type LineOptions } from './support/line.js';
 import { holdPoll, holdPolls, poll } from './support/poll.js';
-import {
-  KERNEL_BUFFERS,
-  serverForTest,
-  type BatchEvent,
-  type TestServer,
-} from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+import { KERNEL_BUFFERS, serverForTest, type BatchEvent } from './support/server.js';
 import { openPackage, openUndici, stateUntil } from './support/sources.js';
 import { openWebSocket } from './support/websocket.js';
 import { codeOf, HttpClient, jsonOf, type Answer } from './support/wire.js';
@@ -23,14 +20,18 @@ const SSE = { Accept: 'text/event-stream' };
 const SSE_END = 'event: end\ndata: {"code":"deleted","reconnect":false}\n\n';
 const NDJSON_END = '{"end":{"code":"deleted","reconnect":false}}';
 
-async function openSse(server: TestServer, path: string, options?: LineOptions): Promise<SseLine> {
+async function openSse(
+  server: ServerUnderTest,
+  path: string,
+  options?: LineOptions,
+): Promise<SseLine> {
   const line = await SseLine.open(server.port, path, options);
   onTestFinished(() => line.close());
   return line;
 }
 
 async function openNdjson(
-  server: TestServer,
+  server: ServerUnderTest,
   path: string,
   options?: LineOptions,
 ): Promise<NdjsonLine> {
@@ -49,8 +50,8 @@ function ids(first: number, last: number): number[] {
 }
 
 /** A server with `count` events on `c`, ids from 1, that are then deleted under the next id. */
-async function withDeleted(count: number, flags = {}): Promise<TestServer> {
-  const server = await serverForTest(flags);
+async function withDeleted(count: number, flags = {}): Promise<ServerUnderTest> {
+  const server = await hostedForTest(flags);
   await server.publishBatch('c', numbered(count));
   expect(await server.deleteChannel('c')).toEqual({ id: count + 1, subscribers: 0 });
   return server;
@@ -60,7 +61,7 @@ const from = (id: number | string): LineOptions => ({ headers: { 'Last-Event-ID'
 
 describe('the request', () => {
   test('the answer is the id of the deletion, one of the log’s, and how many lines were there', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     await server.publish('c', 'x');
     await openSse(server, '/c');
     await openNdjson(server, '/c,d');
@@ -77,7 +78,7 @@ describe('the request', () => {
   });
 
   test('a channel that nobody knows, or that is deleted already, can be deleted', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     expect(await server.deleteChannel('unheard-of')).toEqual({ id: 1, subscribers: 0 });
     expect(await server.deleteChannel('unheard-of')).toEqual({ id: 2, subscribers: 0 });
     const connect = await server.request('GET', '/unheard-of', { headers: SSE });
@@ -91,7 +92,7 @@ describe('the request', () => {
   ] as [string, Record<string, string>][])(
     'with %s it is 401, and nothing is gone',
     async (_name, headers) => {
-      const server = await serverForTest({
+      const server = await hostedForTest({
         'open-publish': false,
         'publish-key': 'sesame',
         'ops-key': 'ops-secret',
@@ -107,12 +108,12 @@ describe('the request', () => {
   );
 
   test('--open-publish opens publishing, not deleting', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     expect((await server.request('DELETE', '/c')).status).toBe(401);
   });
 
   test('it is for one channel, of a name that a channel can have', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     for (const [path, status, code] of [
       ['/a,b', 400, 'HOLDLINE_BAD_CHANNEL'],
       ['/a..b', 400, 'HOLDLINE_BAD_CHANNEL'],
@@ -125,7 +126,7 @@ describe('the request', () => {
   });
 
   test('a foreign page may not, a listed one may, and a preflight says so', async () => {
-    const server = await serverForTest({ 'allow-origin': APP });
+    const server = await hostedForTest({ 'allow-origin': APP });
     await server.publish('c', 'x');
     for (const headers of [
       { Origin: 'https://evil.example' },
@@ -153,7 +154,7 @@ describe('the request', () => {
   });
 
   test('without a publish key a foreign Host is 403', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const answer = await server.request('DELETE', '/c', {
       headers: { ...server.opsHeaders, Host: 'evil.example' },
     });
@@ -189,7 +190,7 @@ describe('the request', () => {
 
 describe('lines on the channel alone', () => {
   test('an event stream ends with the reason, byte for byte', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const lines = [
       await openSse(server, '/c'),
       await openSse(server, '/c?envelope=1'),
@@ -206,7 +207,7 @@ describe('lines on the channel alone', () => {
   });
 
   test('an NDJSON stream ends with the reason, byte for byte', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await openNdjson(server, '/c');
     await server.publish('c', 'x');
     await server.deleteChannel('c');
@@ -216,7 +217,7 @@ describe('lines on the channel alone', () => {
   });
 
   test('a WebSocket is given the reason and closed with 1000', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await openWebSocket(server, '/c');
     await server.publish('c', 'x');
     await server.deleteChannel('c');
@@ -226,7 +227,7 @@ describe('lines on the channel alone', () => {
   });
 
   test('a WebSocket of the package ws hears the reason and sees a clean close with 1000', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const socket = new WebSocket(`ws://127.0.0.1:${server.port}/c`);
     onTestFinished(() => socket.terminate());
     const messages: string[] = [];
@@ -239,7 +240,7 @@ describe('lines on the channel alone', () => {
   });
 
   test('polls that wait are answered 204, and go on from there without a gap', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     await server.publishBatch('c', numbered(3));
     const held = await holdPolls(server, [
       '/c?since=3&wait=20',
@@ -265,7 +266,7 @@ describe('lines on the channel alone', () => {
   });
 
   test('an event right behind the deletion is not lost to the polls that it answered', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const held = await holdPolls(
       server,
       Array.from({ length: 300 }, () => '/c?wait=20'),
@@ -293,7 +294,7 @@ describe('lines on the channel alone', () => {
   });
 
   test('what was published just before is given first: healthy lines lose nothing', async () => {
-    const server = await serverForTest(KERNEL_BUFFERS);
+    const server = await hostedForTest(KERNEL_BUFFERS);
     const sse = await Promise.all(Array.from({ length: 5 }, () => openSse(server, '/c')));
     const ndjson = await Promise.all(Array.from({ length: 5 }, () => openNdjson(server, '/c')));
     const sockets = await Promise.all(Array.from({ length: 5 }, () => openWebSocket(server, '/c')));
@@ -327,7 +328,7 @@ describe('lines on the channel alone', () => {
   });
 
   test('one that takes nothing holds neither the deletion nor the next publish up', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await openSse(server, '/c');
     const waiting = await openSse(server, '/other');
     line.connection.pause();
@@ -347,7 +348,7 @@ describe('lines on the channel alone', () => {
   }, 30_000);
 
   test('hundreds of lines end, and those beside them notice nothing', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const bystander = await openSse(server, '/other');
     const lines = await Promise.all(Array.from({ length: 300 }, () => openSse(server, '/c')));
     const { subscribers } = await server.deleteChannel('c');
@@ -364,7 +365,7 @@ describe('lines on the channel alone', () => {
 
 describe('lines on several channels', () => {
   test('they stay, and get everything of both that comes later', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const sse = await openSse(server, '/c,d');
     const ndjson = await openNdjson(server, '/d,c');
     const socket = await openWebSocket(server, '/c,d');
@@ -379,7 +380,7 @@ describe('lines on several channels', () => {
   });
 
   test('healthy ones lose nothing that was published before, however close', async () => {
-    const server = await serverForTest(KERNEL_BUFFERS);
+    const server = await hostedForTest(KERNEL_BUFFERS);
     const sse = await Promise.all(Array.from({ length: 5 }, () => openSse(server, '/c,d')));
     const ndjson = await Promise.all(Array.from({ length: 5 }, () => openNdjson(server, '/c,d')));
     const sockets = await Promise.all(
@@ -400,7 +401,7 @@ describe('lines on several channels', () => {
   });
 
   test('one that fell behind is told that something is missing', async () => {
-    const server = await serverForTest({ 'replay-events': 100_000, 'replay-bytes': '64MiB' });
+    const server = await hostedForTest({ 'replay-events': 100_000, 'replay-bytes': '64MiB' });
     const line = await openNdjson(server, '/c,d');
     line.connection.pause();
     let last = 0;
@@ -421,7 +422,7 @@ describe('lines on several channels', () => {
   }, 30_000);
 
   test('a poll that waits on several goes on waiting, or goes on from where it is', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const { answered } = await holdPoll(server, '/c,d?wait=20');
     await server.deleteChannel('c');
     const id = await server.publish('d', 'after');
@@ -491,15 +492,16 @@ describe('who comes later', () => {
   test.each([
     [
       'event streams',
-      async (server: TestServer, position: string) => openSse(server, '/c', from(position)),
+      async (server: ServerUnderTest, position: string) => openSse(server, '/c', from(position)),
     ],
     [
       'NDJSON streams',
-      async (server: TestServer, position: string) => openNdjson(server, '/c', from(position)),
+      async (server: ServerUnderTest, position: string) => openNdjson(server, '/c', from(position)),
     ],
     [
       'WebSockets',
-      async (server: TestServer, position: string) => openWebSocket(server, '/c', from(position)),
+      async (server: ServerUnderTest, position: string) =>
+        openWebSocket(server, '/c', from(position)),
     ],
   ])(
     '%s: a position before the last event is a gap, that of the last event is none',
@@ -547,7 +549,7 @@ describe('who comes later', () => {
   });
 
   test('on several channels a poll tells the same gap as a stream: up to what follows all that is gone', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     await server.publishBatch('a', numbered(2));
     await server.publish('b', 'gone');
     await server.deleteChannel('b');
@@ -563,7 +565,7 @@ describe('who comes later', () => {
   });
 
   test('a publish that is sent again under its idempotency key is answered as before, and does not come back', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const send = (): Promise<Answer> =>
       server.post('c', 'x', { headers: { 'Idempotency-Key': 'k' } });
     const first = await send();
@@ -573,7 +575,7 @@ describe('who comes later', () => {
   });
 
   test('another channel is as it was', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     await server.publish('d', 'kept');
     await server.publish('c', 'x');
     await server.deleteChannel('c');
@@ -590,7 +592,7 @@ describe.each([
   ['undici', openUndici],
 ])('EventSource of %s', (_name, open) => {
   test('hears the end, comes back once, is told 204 and stops for good', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const source = open(`${server.url}/c`);
     await stateUntil(source, 'open', (state) => state.readyState === 1);
     await server.publish('c', 'x');
@@ -646,7 +648,7 @@ test('a deletion and an event in one turn of the loop: a poll that waited is ans
 });
 
 test('a deletion in the middle of everything: events, deletions and lines of four transports, in id order for each', async () => {
-  const server = await serverForTest();
+  const server = await hostedForTest();
   const lines = [
     await openSse(server, '/c,d'),
     await openNdjson(server, '/c,d'),

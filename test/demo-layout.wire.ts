@@ -4,7 +4,7 @@
  */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { serverForTest } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
 import { launchChromium } from './support/sources.js';
 import { DEADLINE_MS } from './support/wire.js';
 
@@ -14,14 +14,14 @@ import { DEADLINE_MS } from './support/wire.js';
  * width each time.
  */
 const widthsFrom = (first: number): number[] => [
-  ...Array.from({ length: 25 }, (_, i) => first + 40 * i).filter((width) => width <= 1280),
+  ...Array.from({ length: 13 }, (_, i) => first + 80 * i).filter((width) => width <= 1280),
   620,
   621,
   1180,
   1181,
-  ...Array.from({ length: 7 }, (_, i) => 1320 + 100 * i),
+  ...Array.from({ length: 4 }, (_, i) => 1320 + 200 * i),
 ];
-const [WIDTHS, WIDTHS_BETWEEN] = [widthsFrom(320), widthsFrom(340)];
+const [WIDTHS, WIDTHS_BETWEEN] = [widthsFrom(320), widthsFrom(360)];
 const HEIGHT = 768;
 const PANELS = ['a', 'b', 'c', 'sse', 'websocket', 'long-poll', 'short-poll'];
 
@@ -135,7 +135,7 @@ async function wrongAtEachWidth(
 }
 
 test('the demo: no badge is cut, nothing overlaps, texts stand in columns, traces begin with a whole line', async () => {
-  const server = await serverForTest({ demo: true, 'first-id': Date.now() * 1000 });
+  const server = await hostedForTest({ demo: true, 'first-id': Date.now() * 1000 });
   const page = await open(`${server.url}/-/demo`);
   for (const panel of PANELS)
     await page.locator(`[data-panel=${panel}][data-state=open]`).waitFor();
@@ -166,7 +166,7 @@ test('the demo: no badge is cut, nothing overlaps, texts stand in columns, trace
 }, 120_000);
 
 test('a rail that is taller than the window scrolls up to its end, and stays there', async () => {
-  const server = await serverForTest({ demo: true });
+  const server = await hostedForTest({ demo: true });
   const page = await open(`${server.url}/-/demo`);
   await page.locator('[data-panel=a][data-state=open]').waitFor();
   const bottomAfter = async (height: number, scrolled: number): Promise<number> => {
@@ -185,7 +185,7 @@ test('a rail that is taller than the window scrolls up to its end, and stays the
 test.each(['/', '/-/nothing'])(
   '%s as a browser gets it',
   async (path) => {
-    const server = await serverForTest({ demo: true });
+    const server = await hostedForTest({ demo: true });
     const page = await open(`${server.url}${path}`);
     expect(await page.locator('h1').count()).toBe(1);
     expect(await wrongAtEachWidth(page, LOOK_AT_SMALL_PAGE)).toEqual({});

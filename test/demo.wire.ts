@@ -7,7 +7,9 @@ import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { FaultProxy } from './support/proxy.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+import { serverForTest } from './support/server.js';
 import { launchChromium } from './support/sources.js';
 import { DEADLINE_MS } from './support/wire.js';
 
@@ -34,7 +36,7 @@ interface Demo {
 
 /** Opens the demo and waits until its dashboards and the four transports are open. */
 async function openDemo(
-  server: TestServer,
+  server: ServerUnderTest,
   url = server.url,
   options: BrowserContextOptions = {},
 ): Promise<Demo> {
@@ -102,7 +104,7 @@ async function badges(page: Page): Promise<(string | null)[]> {
 const toggleSleep = (page: Page): Promise<void> => page.locator('[data-panel=b] .sleep').click();
 
 test('one publish reaches three dashboards, and the bytes stand beside each', async () => {
-  const server = await serverForTest({ demo: true });
+  const server = await hostedForTest({ demo: true });
   const { page, faults } = await openDemo(server);
   expect(await publish(page, 'hello <b>all</b>', 'alert')).toBe('200 {"id":1,"subscribers":5}');
   for (const panel of DASHBOARDS) {
@@ -129,7 +131,7 @@ test('one publish reaches three dashboards, and the bytes stand beside each', as
 }, 30_000);
 
 test('B sleeps, misses three, wakes: it asks with its position and shows them as replayed', async () => {
-  const server = await serverForTest({ demo: true });
+  const server = await hostedForTest({ demo: true });
   const { page, faults } = await openDemo(server);
   await publish(page, 'before');
   await rowsOf(page, 'b', 1);
@@ -181,7 +183,7 @@ test('B sleeps, misses three, wakes: it asks with its position and shows them as
 }, 30_000);
 
 test('the four transports show the same events, at different costs', async () => {
-  const server = await serverForTest({ demo: true });
+  const server = await hostedForTest({ demo: true });
   const { page, faults } = await openDemo(server);
   await expect.poll(() => figure(page, 'short-poll', 'empty'), WITHIN).toBe('100 %');
   await publish(page, 'one');
@@ -229,7 +231,7 @@ test('the four transports show the same events, at different costs', async () =>
 }, 30_000);
 
 test('without --open-publish the refusal is shown in words, and a publish key helps', async () => {
-  const server = await serverForTest({
+  const server = await hostedForTest({
     demo: true,
     'open-publish': false,
     'publish-key': 'sesame',
@@ -246,7 +248,7 @@ test('without --open-publish the refusal is shown in words, and a publish key he
 }, 30_000);
 
 test('the server cannot be reached for a while: the loss is seen, and so is the gap', async () => {
-  const server = await serverForTest({ demo: true, 'replay-events': 2, 'replay-bytes': '1KiB' });
+  const server = await hostedForTest({ demo: true, 'replay-events': 2, 'replay-bytes': '1KiB' });
   const proxy = await FaultProxy.start(server.port);
   const { page } = await openDemo(server, proxy.url);
   for (const text of ['one', 'two']) await publish(page, text);
@@ -276,7 +278,7 @@ test('the server cannot be reached for a while: the loss is seen, and so is the 
 }, 30_000);
 
 test('B slept through more than is held: it says how many it lost', async () => {
-  const server = await serverForTest({ demo: true, 'replay-events': 2, 'replay-bytes': '1KiB' });
+  const server = await hostedForTest({ demo: true, 'replay-events': 2, 'replay-bytes': '1KiB' });
   const { page } = await openDemo(server);
   await publish(page, 'one');
   await rowsOf(page, 'b', 1);
@@ -318,7 +320,7 @@ test('the server restarts in order: nothing is lost, and the page does not say s
 }, 30_000);
 
 test('of two tabs the one that is looked at holds the lines; the other is given what it missed', async () => {
-  const server = await serverForTest({ demo: true });
+  const server = await hostedForTest({ demo: true });
   const { page, faults } = await openDemo(server);
   await publish(page, 'one');
   await rowsOf(page, 'a', 1);
@@ -351,7 +353,7 @@ test.each([
 ] as const)(
   'on a %s, %s: it fits, follows the system and is photographed',
   async (device, colorScheme, viewport, deviceScaleFactor) => {
-    const server = await serverForTest({ demo: true, 'first-id': Date.now() * 1000 });
+    const server = await hostedForTest({ demo: true, 'first-id': Date.now() * 1000 });
     const { page, faults } = await openDemo(server, server.url, {
       viewport,
       deviceScaleFactor,

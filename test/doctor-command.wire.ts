@@ -5,11 +5,12 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { Report, ReportedFinding } from '../src/tools/doctor/report.js';
 import { certificateForTest, nginxForTest, nginxLines, PATH_CHECKS } from './support/front.js';
-import { runHoldline, sharedServer } from './support/server.js';
+import { sharedHosted } from './support/hosted.js';
+import { runHoldline } from './support/server.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
-const server = sharedServer({ heartbeat: '100ms' });
+const server = sharedHosted({ heartbeat: '100ms' });
 
 describe('the command', () => {
   const doctor = (...args: string[]): ReturnType<typeof runHoldline> =>

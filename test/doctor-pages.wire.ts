@@ -14,10 +14,10 @@ import {
   nginxLines,
 } from './support/front.js';
 import { FaultProxy } from './support/proxy.js';
-import { serverForTest, sharedServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
 import { SseLine } from './support/line.js';
 
-const server = sharedServer({ heartbeat: '100ms' });
+const server = sharedHosted({ heartbeat: '100ms' });
 
 /** What is found on the path to a channel, beside what is ok: the values and fixes by name. */
 async function faultsOf(
@@ -92,7 +92,7 @@ describe('own-origin', () => {
   });
 
   it('is looked at without publishing anything, with a key and without', async () => {
-    const closed = await serverForTest({ 'open-publish': false, 'publish-key': 'k' });
+    const closed = await hostedForTest({ 'open-publish': false, 'publish-key': 'k' });
     const line = await SseLine.open(closed.port, '/c');
     const base = await nginxForTest(closed.port, nginxLines({ Host: '$host' }));
     expect(Object.keys(await faultsOf(base))).toEqual(['own-origin']);
@@ -106,7 +106,7 @@ describe('own-origin', () => {
 
   it('is no fault where the origin is allowed by name', async () => {
     const base = await nginx({ Host: '$host' });
-    const allowing = await serverForTest({ 'allow-origin': base });
+    const allowing = await hostedForTest({ 'allow-origin': base });
     const front = await FaultProxy.start(allowing.port);
     expect(await faultsOf(front.url)).toEqual({});
   });
@@ -140,7 +140,7 @@ describe('websocket', () => {
   });
 
   it('is refused in words where the server is full, which is not the fault of the proxy', async () => {
-    const full = await serverForTest({ 'max-connections': 1 });
+    const full = await hostedForTest({ 'max-connections': 1 });
     expect((await faultsOf(full.url))['websocket']).toBeUndefined();
   });
 

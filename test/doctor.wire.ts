@@ -17,7 +17,7 @@ import {
   PATH_CHECKS,
 } from './support/front.js';
 import { FaultProxy } from './support/proxy.js';
-import { serverForTest, sharedServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
 
 const LINES = 10_000;
 
@@ -45,9 +45,9 @@ function faults(findings: Findings): Record<string, Level> {
   );
 }
 
-const server = sharedServer({ heartbeat: '100ms' });
+const server = sharedHosted({ heartbeat: '100ms' });
 /** One that sends no keepalive while a test looks. */
-const silent = sharedServer({ heartbeat: '10min' });
+const silent = sharedHosted({ heartbeat: '10min' });
 
 describe('a path on which nothing is wrong', () => {
   it('is the direct one', async () => {
@@ -137,7 +137,7 @@ describe('nginx', () => {
   });
 
   it('with several servers behind it takes publishes where the stream is not', async () => {
-    const other = await serverForTest();
+    const other = await hostedForTest();
     const front = await nginxForTest(
       server().port,
       `${nginxLines()} if ($request_method = POST) { proxy_pass http://127.0.0.1:${other.port}; }`,
@@ -155,10 +155,9 @@ describe('nginx', () => {
   });
 
   it('without a server behind it is told from a refusal of Holdline', async () => {
-    const gone = await serverForTest();
+    const gone = await hostedForTest();
     const front = await nginxForTest(gone.port, nginxLines());
-    gone.kill();
-    await gone.exited();
+    await gone.end();
     expect((await through(front))['answer']).toMatchObject({
       level: 'problem',
       value: expect.stringMatching(/^502: /) as string,
@@ -258,9 +257,8 @@ async function answering(bytes: string, end = true): Promise<string> {
 
 describe('an answer', () => {
   it('of nobody is told from one', async () => {
-    const gone = await serverForTest();
-    gone.kill();
-    await gone.exited();
+    const gone = await hostedForTest();
+    await gone.end();
     expect((await through(gone.url))['answer']!.value).toMatch(/^none: .*ECONNREFUSED/);
   });
 
@@ -293,7 +291,7 @@ describe('an answer', () => {
   });
 
   it('of a server that is full is told from that of a proxy', async () => {
-    const full = await serverForTest({ 'max-connections': 1 });
+    const full = await hostedForTest({ 'max-connections': 1 });
     const line = await fetch(`${full.url}/c`, { headers: { Accept: 'text/event-stream' } });
     expect((await through(full.url))['answer']).toMatchObject({
       level: 'problem',
@@ -308,7 +306,7 @@ describe('an answer', () => {
   });
 
   it('to a publisher without a key is told of, and with the key all is seen', async () => {
-    const closed = await serverForTest({ 'open-publish': false, 'publish-key': 'secret' });
+    const closed = await hostedForTest({ 'open-publish': false, 'publish-key': 'secret' });
     expect(faults(await through(closed.url))).toEqual({ publishing: 'advice' });
     expect(faults(await through(closed.url, { publishKey: 'secret' }))).toEqual({});
   });

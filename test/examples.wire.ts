@@ -10,7 +10,7 @@ import type { Request } from 'playwright-core';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { freePort, programForTest, type Program } from './support/program.js';
 import { FaultProxy } from './support/proxy.js';
-import { serverForTest } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
 import { launchChromium } from './support/sources.js';
 import { DEADLINE_MS, Watched } from './support/wire.js';
 
@@ -256,7 +256,7 @@ describe('publish.py and publish.sh', () => {
 
   describe.each(PUBLISHERS)('%s', (_name, publish) => {
     test('publishes a text as it is, and prints its id', async () => {
-      const server = await serverForTest(withKey);
+      const server = await hostedForTest(withKey);
       const witness = new Witness(`${server.url}/c`, ['note']);
       await witness.waitFor('open', () => witness.source.readyState === 1);
       const text = 'Größe: 5 € & "so" = 100 %';
@@ -268,7 +268,7 @@ describe('publish.py and publish.sh', () => {
     });
 
     test('publishes once when the answer was lost', async () => {
-      const server = await serverForTest(withKey);
+      const server = await hostedForTest(withKey);
       const { url, connections } = await loseFirstAnswer(server.port);
       const program = publish(`${url}/c`, 'once');
       expect(await program.ended(15_000), `its exit code: ${program.describe()}`).toBe(0);
@@ -278,7 +278,7 @@ describe('publish.py and publish.sh', () => {
     }, 30_000);
 
     test('says what is wrong, and fails', async () => {
-      const server = await serverForTest(withKey);
+      const server = await hostedForTest(withKey);
       const program = publish(`${server.url}/c`, 'x', { HOLDLINE_PUBLISH_KEY: 'wrong' });
       expect(await program.ended()).not.toBe(0);
       expect(program.stdout + program.stderr).toMatch(/HOLDLINE_UNAUTHORIZED/);
@@ -286,7 +286,7 @@ describe('publish.py and publish.sh', () => {
   });
 
   test('publish.py publishes JSON as JSON', async () => {
-    const server = await serverForTest(withKey);
+    const server = await hostedForTest(withKey);
     const [, publish] = PUBLISHERS[0]!;
     const program = publish(`${server.url}/c`, '{"order": 17}');
     expect(await program.ended(), `its exit code: ${program.describe()}`).toBe(0);
@@ -295,7 +295,7 @@ describe('publish.py and publish.sh', () => {
   });
 
   test('publish.sh publishes each line, the last one without a line break too', async () => {
-    const server = await serverForTest(withKey);
+    const server = await hostedForTest(withKey);
     const program = programForTest(`${FOLDER}publish.sh`, [`${server.url}/c`, 'line'], {
       env: KEY,
       input: 'one\n  two  \nthree',

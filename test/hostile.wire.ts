@@ -5,9 +5,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { MUTE_AGE_MS_MIN, MUTE_CHECK_MS } from '../src/limits.js';
+import { begunBefore } from './support/begun.js';
 import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
-import { serverForTest, type Flags, type TestServer } from './support/server.js';
+import { hostedForTest, HostedServer } from './support/hosted.js';
+import type { Flags } from './support/server.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import {
   codeOf,
   HttpClient,
@@ -24,15 +27,17 @@ const MUTE_MS = MUTE_AGE_MS_MIN + MUTE_CHECK_MS + 10;
 
 /** What a refusal of this code adds to the counters. */
 async function refusals(
-  server: TestServer,
+  server: ServerUnderTest,
   code: string,
 ): Promise<{ ofCode: number; all: number }> {
   const { counters } = await server.stats();
   return { ofCode: counters.refused[code] ?? 0, all: counters.refused_total };
 }
 
-async function setUp(flags: Flags = {}): Promise<{ server: TestServer; control: ControlLine }> {
-  const server = await serverForTest(flags);
+async function setUp(
+  flags: Flags = {},
+): Promise<{ server: ServerUnderTest; control: ControlLine }> {
+  const server = await hostedForTest(flags);
   const control = await ControlLine.open(server);
   onTestFinished(() => control.line.close());
   return { server, control };
@@ -44,6 +49,22 @@ async function connection(port: number, options?: { paused?: boolean }): Promise
   onTestFinished(() => raw.destroy());
   return raw;
 }
+
+/** A server with sockets that send nothing, half a head or half a body. */
+const silent = begunBefore(async (atEnd) => {
+  const server = await HostedServer.start();
+  atEnd(() => server.end());
+  const control = await ControlLine.open(server);
+  atEnd(() => control.line.close());
+  const before = await server.stats();
+  const idle = await Promise.all(Array.from({ length: 30 }, () => RawConnection.open(server.port)));
+  atEnd(() => idle.forEach((raw) => raw.destroy()));
+  for (const raw of idle.slice(0, 10)) raw.send('GET /control HTTP/1.1\r\nHost: loc');
+  for (const raw of idle.slice(10, 20))
+    raw.send('POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf');
+  await control.beat();
+  return { server, control, before, idle };
+});
 
 /** Sends raw bytes and returns what came until the server closed. */
 async function sentUntilClosed(port: number, bytes: string | Uint8Array): Promise<string> {
@@ -290,7 +311,7 @@ describe('methods', () => {
 describe('an open stream', () => {
   const shared = sharedControl();
   /** The line is counted as closed and nothing of it is left. */
-  async function gone(server: TestServer): Promise<void> {
+  async function gone(server: ServerUnderTest): Promise<void> {
     const { counters } = await server.statsUntil(
       'the line is gone',
       ({ lines }) => lines.open === 1,
@@ -430,7 +451,7 @@ test('300 clients that come and go while events are published leave the others a
 
 describe('more than the server takes', () => {
   /** `count` plain lines beside the control line. */
-  async function fill(server: TestServer, count: number): Promise<SseLine[]> {
+  async function fill(server: ServerUnderTest, count: number): Promise<SseLine[]> {
     const lines = await Promise.all(
       Array.from({ length: count }, () => SseLine.open(server.port, '/control')),
     );
@@ -502,7 +523,7 @@ describe('more than the server takes', () => {
   }, 15_000);
 
   test('164 sockets that send nothing leave a server of 100 connections open to whoever asks', async () => {
-    const server = await serverForTest({ 'max-connections': 100 });
+    const server = await hostedForTest({ 'max-connections': 100 });
     await Promise.all(Array.from({ length: 164 }, () => connection(server.port)));
     await sleep(MUTE_MS);
     for (let i = 0; i < 40; i++)
@@ -525,17 +546,10 @@ describe('more than the server takes', () => {
   });
 
   test('sockets that send nothing, or half a head, are closed after ten seconds or so; half a body is told 408 before', async () => {
-    const { server, control } = await setUp();
-    const before = await server.stats();
-    const idle = await Promise.all(Array.from({ length: 30 }, () => connection(server.port)));
-    idle.slice(0, 10).forEach((raw) => raw.send('GET /control HTTP/1.1\r\nHost: loc'));
-    idle
-      .slice(10, 20)
-      .forEach((raw) =>
-        raw.send('POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf'),
-      );
-    await control.beat();
-    for (const raw of idle) await raw.waitFor('the server gives it up', () => raw.closed, 20_000);
+    const { value, leftMs } = silent();
+    const { server, control, before, idle } = value;
+    for (const raw of idle)
+      await raw.waitFor('the server gives it up', () => raw.closed, leftMs(20_000));
     const { counters } = await server.statsUntil(
       'all are counted',
       ({ sockets }) => sockets.open === before.sockets.open,

@@ -6,7 +6,9 @@ import { certificateFolder, trust } from './support/certificates.js';
 import { ControlLine } from './support/control.js';
 import { SseLine } from './support/line.js';
 import { holdPoll, holdPolls } from './support/poll.js';
-import { serverForTest, sharedServer, type Stats, type TestServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import type { Stats } from './support/server.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import { openWebSocket } from './support/websocket.js';
 import {
   codeOf,
@@ -25,8 +27,8 @@ const ONE = '192.0.2.7';
 const folder = certificateFolder();
 
 /** Two lines an address, which this test names; and the same of a server that lists another. */
-const limited = sharedServer({ ...PROXIED, 'max-lines-per-address': 2 });
-const alone = sharedServer({ 'trusted-proxies': '192.0.2.1', 'max-lines-per-address': 2 });
+const limited = sharedHosted({ ...PROXIED, 'max-lines-per-address': 2 });
+const alone = sharedHosted({ 'trusted-proxies': '192.0.2.1', 'max-lines-per-address': 2 });
 
 function from(address: string): Record<string, string> {
   return { 'X-Forwarded-For': address };
@@ -36,7 +38,11 @@ const EVENT_SOURCE = { Accept: 'text/event-stream' };
 const NDJSON = { Accept: 'application/x-ndjson' };
 
 /** Opens `count` lines from an address. */
-async function openFrom({ port }: TestServer, address: string, count: number): Promise<SseLine[]> {
+async function openFrom(
+  { port }: ServerUnderTest,
+  address: string,
+  count: number,
+): Promise<SseLine[]> {
   const headers = { ...EVENT_SOURCE, ...from(address) };
   return Promise.all(
     Array.from({ length: count }, async () => {
@@ -153,7 +159,7 @@ function proxied(source: string, request: Buffer): Buffer {
 
 describe('the PROXY protocol', () => {
   test('of a listed peer says whose a line is; of another it says nothing', async () => {
-    const statusOf = async (server: TestServer, address: string): Promise<number> => {
+    const statusOf = async (server: ServerUnderTest, address: string): Promise<number> => {
       const raw = await RawConnection.open(server.port);
       onTestFinished(() => raw.destroy());
       const request = requestBytes(server.port, 'GET', '/c', { headers: NDJSON });
@@ -161,7 +167,7 @@ describe('the PROXY protocol', () => {
       await raw.waitFor('a head', () => raw.text.includes('\r\n\r\n'));
       return Number(raw.text.split(' ')[1]);
     };
-    const statuses = async (server: TestServer, addresses: readonly string[]) => {
+    const statuses = async (server: ServerUnderTest, addresses: readonly string[]) => {
       const seen: number[] = [];
       for (const address of addresses) seen.push(await statusOf(server, address));
       return seen;
@@ -204,7 +210,7 @@ describe('the PROXY protocol', () => {
 
 test('in a TLS stream the client itself would write that header: it does not count', async () => {
   const certificate = folder.make('proxied');
-  const server = await serverForTest({
+  const server = await hostedForTest({
     ...PROXIED,
     'max-lines-per-address': 1,
     'tls-cert': certificate.tlsCert,
@@ -224,7 +230,7 @@ test('in a TLS stream the client itself would write that header: it does not cou
 
 describe('waiting polls', () => {
   test('are so many; the next one is told to come back, and streams are opened', async () => {
-    const server = await serverForTest({ 'max-waiting-polls': 2 });
+    const server = await hostedForTest({ 'max-waiting-polls': 2 });
     const held = await holdPolls(server, ['/c?poll&wait=20', '/c?poll&wait=20']);
     const refused = await server.request('GET', '/c?poll&wait=20');
     expectLater(refused, 503, 'HOLDLINE_POLLS_FULL');
@@ -240,7 +246,7 @@ describe('waiting polls', () => {
 
 describe('new lines', () => {
   test('are so many in a second; then clients are told to come back, and lines go on', async () => {
-    const server = await serverForTest({ 'accept-rate': 1 });
+    const server = await hostedForTest({ 'accept-rate': 1 });
     const control = await ControlLine.open(server);
     const bytes = requestBytes(server.port, 'GET', '/c', { headers: NDJSON });
     /** Asks for a line; the head of the answer. */
@@ -269,7 +275,7 @@ describe('new lines', () => {
 
 describe('the rate of publishers', () => {
   test('each address has its own; a batch counts by its events; 429 says when to come back', async () => {
-    const server = await serverForTest({ ...PROXIED, 'publish-rate': 10 });
+    const server = await hostedForTest({ ...PROXIED, 'publish-rate': 10 });
     const control = await ControlLine.open(server);
     const publish = (address: string, body: string, type = 'text/plain'): Promise<Answer> =>
       server.post('c', body, { headers: { 'Content-Type': type, ...from(address) } });
@@ -295,7 +301,7 @@ describe('the rate of publishers', () => {
   });
 
   test('a WebSocket is answered with an error and stays open', async () => {
-    const server = await serverForTest({
+    const server = await hostedForTest({
       'publish-rate': 1,
       'publish-key': 'k',
       'open-publish': false,

@@ -5,7 +5,8 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { CLOSE_LINGER_MS_MAX } from '../src/limits.js';
 import { SseLine } from './support/line.js';
-import { sharedServer, type TestServer } from './support/server.js';
+import { sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import {
   codeOf,
   HttpClient,
@@ -15,7 +16,7 @@ import {
   type ResponseHead,
 } from './support/wire.js';
 
-const server = sharedServer({ 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' });
+const server = sharedHosted({ 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' });
 
 const HEAD = 'POST /c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\n';
 const CHUNKED = `${HEAD}Transfer-Encoding: chunked\r\n\r\n`;
@@ -30,7 +31,7 @@ interface Outcome {
   readonly published: number;
 }
 
-async function accepted(of: TestServer): Promise<number> {
+async function accepted(of: ServerUnderTest): Promise<number> {
   return (await of.stats()).counters.events_accepted_total;
 }
 
@@ -326,7 +327,7 @@ test('an upload that comes too slowly is told 408 before uWebSockets closes in s
 }, 20_000);
 
 describe('wrong keys', () => {
-  const guessed = sharedServer({ 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' });
+  const guessed = sharedHosted({ 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' });
 
   test('past a few from one address are told 429 and closed, are counted and logged, and a right one is served at once', async () => {
     const client = await HttpClient.open(guessed().port);

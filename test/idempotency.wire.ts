@@ -4,7 +4,8 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { poll } from './support/poll.js';
-import { serverForTest, sharedServer, type TestServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import {
   codeOf,
   HttpClient,
@@ -26,7 +27,7 @@ interface Publish {
 
 /** Publishes to a channel under a key. */
 function publish(
-  server: TestServer,
+  server: ServerUnderTest,
   channel: string,
   key: string,
   { body, query = '', headers = {} }: Publish,
@@ -38,7 +39,7 @@ function publish(
 }
 
 /** The data of everything a channel holds. */
-async function held(server: TestServer, channel: string): Promise<unknown[]> {
+async function held(server: ServerUnderTest, channel: string): Promise<unknown[]> {
   const { events } = await poll(server, `/${channel}?since=0&wait=0&limit=1000`);
   return events.map((event) => event.data);
 }
@@ -49,7 +50,7 @@ function withoutDate(answer: Answer): string {
 
 describe('the same request again', () => {
   test('it is answered with the same bytes, and nothing is published', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const first = await publish(server, 'c', 'key-1', { body: 'x' });
     expect([first.status, first.text]).toEqual([200, '{"id":1,"subscribers":0}']);
     const line = await SseLine.open(server.port, '/c');
@@ -72,7 +73,7 @@ describe('the same request again', () => {
   });
 
   test('JSON, a type in the query and a batch are kept as they are', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const requests: Publish[] = [
       { body: '{"a": 1.0}', headers: JSON_TYPE },
       { body: '{"a": 1.0}', headers: JSON_TYPE, query: '?event=notice' },
@@ -90,7 +91,7 @@ describe('the same request again', () => {
   });
 
   test('a Content-Type that is read alike is the same request', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     for (const [key, types] of [
       ['text', ['text/plain', 'application/octet-stream']],
       ['json', ['application/json', 'Application/JSON; charset=utf-8']],
@@ -107,7 +108,7 @@ describe('the same request again', () => {
   });
 
   test('a publisher that never heard its answer hears it when it asks again', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const connection = await RawConnection.open(server.port);
     onTestFinished(() => connection.destroy());
     connection.pause();
@@ -129,7 +130,7 @@ describe('the same request again', () => {
   });
 
   test('without a key the same body is another event', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     await publish(server, 'c', 'key', { body: 'x' });
     expect((await server.post('c', 'x')).text).toBe('{"id":2,"subscribers":0}');
     expect((await server.post('c', 'x')).text).toBe('{"id":3,"subscribers":0}');
@@ -137,7 +138,7 @@ describe('the same request again', () => {
 });
 
 describe('another request under the same key', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   test.each([
     ['another body', { body: 'y' }],
@@ -198,7 +199,7 @@ describe('another request under the same key', () => {
 
 describe('the scope of a key', () => {
   test('another channel is another scope', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     expect((await publish(server, 'a', 'key', { body: 'x' })).text).toBe(
       '{"id":1,"subscribers":0}',
     );
@@ -211,7 +212,7 @@ describe('the scope of a key', () => {
   });
 
   test('another credential is another scope, and none is one of its own', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const credentials: Record<string, string>[] = [
       {},
       { Authorization: 'Bearer one' },
@@ -230,7 +231,7 @@ describe('the scope of a key', () => {
   });
 
   test('channel and key cannot be taken for each other', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     await publish(server, 'a', 'b-c', { body: 'x' });
     expect((await publish(server, 'a-b', 'c', { body: 'x' })).text).toBe(
       '{"id":2,"subscribers":0}',
@@ -242,7 +243,7 @@ describe('the scope of a key', () => {
   });
 
   test('whoever may not publish is not told what was kept', async () => {
-    const server = await serverForTest({ 'open-publish': false, 'publish-key': 'sesame' });
+    const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'sesame' });
     const headers = { Authorization: 'Bearer sesame' };
     expect((await publish(server, 'c', 'key', { body: 'x', headers })).status).toBe(200);
     for (const wrong of [{}, { Authorization: 'Bearer wrong' }] as Record<string, string>[]) {
@@ -254,7 +255,7 @@ describe('the scope of a key', () => {
 
 describe('waitingDuplicates', () => {
   /** Sends these requests at one time, each on a connection that is open already. */
-  async function atOnce(server: TestServer, requests: readonly Publish[]): Promise<Answer[]> {
+  async function atOnce(server: ServerUnderTest, requests: readonly Publish[]): Promise<Answer[]> {
     const clients = await Promise.all(requests.map(() => HttpClient.open(server.port)));
     onTestFinished(() => clients.forEach((client) => client.close()));
     return Promise.all(
@@ -269,7 +270,7 @@ describe('waitingDuplicates', () => {
   }
 
   test('20 at one time are one event and 20 equal answers', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await SseLine.open(server.port, '/c');
     onTestFinished(() => line.close());
     const answers = await atOnce(
@@ -290,7 +291,7 @@ describe('waitingDuplicates', () => {
   });
 
   test('20 batches at one time are one batch', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const body = Array.from({ length: 100 }, (_, i) => `{"data":${i}}`).join('\n');
     const answers = await atOnce(
       server,
@@ -303,7 +304,7 @@ describe('waitingDuplicates', () => {
   });
 
   test('of two bodies at one time one is published, and the other is 422 each time', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const answers = await atOnce(
       server,
       Array.from({ length: 20 }, (_, i) => ({ body: i % 2 ? 'odd' : 'even' })),
@@ -319,7 +320,7 @@ describe('waitingDuplicates', () => {
   });
 
   test('20 at one time that are refused are all refused, and then one that is good is published', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const answers = await atOnce(
       server,
       Array.from({ length: 20 }, () => ({ body: '{"a":', headers: JSON_TYPE })),
@@ -335,7 +336,7 @@ describe('waitingDuplicates', () => {
   });
 
   test('a body that is slow to come does not hold its duplicate up, and is then the repeat', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const slow = await HttpClient.open(server.port);
     onTestFinished(() => slow.close());
     const bytes = requestBytes(server.port, 'POST', '/c', {
@@ -358,7 +359,7 @@ describe('waitingDuplicates', () => {
 });
 
 describe('what is not kept', () => {
-  const shared = sharedServer({ 'max-event-bytes': '1KiB' });
+  const shared = sharedHosted({ 'max-event-bytes': '1KiB' });
 
   test.each([
     ['JSON that is broken', 400, { body: '{"a":', headers: JSON_TYPE }],
@@ -378,7 +379,7 @@ describe('what is not kept', () => {
 });
 
 describe('the key', () => {
-  const shared = sharedServer({ 'allow-origin': APP });
+  const shared = sharedHosted({ 'allow-origin': APP });
 
   test.each([
     ['129 characters', 'k'.repeat(129)],

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
-import { serverForTest, sharedServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
 import { codeOf, type Answer } from './support/wire.js';
 
 /** What Chromium asks for when a person opens a page. */
@@ -24,7 +24,7 @@ function expectPage(answer: Answer, status: number): void {
 }
 
 describe('a refusal', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   test.each([
     ['/-/nothing', 404, 'HOLDLINE_NOT_FOUND', 'there is nothing at /-/nothing; there are '],
@@ -53,7 +53,7 @@ describe('a refusal', () => {
   );
 
   test('comes at once when a person opens a channel of a full server', async () => {
-    const server = await serverForTest({ 'max-connections': 1, retry: '30s' });
+    const server = await hostedForTest({ 'max-connections': 1, retry: '30s' });
     const line = await SseLine.open(server.port, '/c');
     onTestFinished(() => line.close());
     const headers = { ...AS_BROWSER, 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
@@ -93,7 +93,7 @@ describe('/', () => {
       /curl -d hello \\\n {2}&#39;http:\/\/localhost:1\/notifications\?event/,
     ],
   ])('says who may publish with %j, and how', async (flags, expected) => {
-    const server = await serverForTest({ 'open-publish': false, ...flags });
+    const server = await hostedForTest({ 'open-publish': false, ...flags });
     const answer = await server.request('GET', '/', { headers: { Host: 'localhost:1' } });
     expectPage(answer, 200);
     const words = answer.text.replaceAll('<wbr>', '');
@@ -103,13 +103,13 @@ describe('/', () => {
 
   test('offers the demo where there is one', async () => {
     const link = '<a class="button" href="/-/demo">';
-    expect((await (await serverForTest()).request('GET', '/')).text).not.toContain(link);
-    const withDemo = await (await serverForTest({ demo: true })).request('GET', '/');
+    expect((await (await hostedForTest()).request('GET', '/')).text).not.toContain(link);
+    const withDemo = await (await hostedForTest({ demo: true })).request('GET', '/');
     expect(withDemo.text).toContain(link);
   });
 
   test('takes no command from a Host, and https from a proxy', async () => {
-    const server = await serverForTest({ 'open-publish': false, 'publish-key': 'k' });
+    const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'k' });
     const ask = async (headers: Record<string, string>): Promise<string> =>
       /curl -N (.+)\/(?:<wbr>)?notifications/.exec(
         (await server.request('GET', '/', { headers })).text,

@@ -7,7 +7,8 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { createServer, type ClosedLineInfo, type LineInfo, type Server } from '../dist/index.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { readMetrics } from './support/prometheus.js';
-import { KERNEL_BUFFERS, serverForTest } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import { KERNEL_BUFFERS } from './support/server.js';
 import { closeBytes, WebSocketLine } from './support/websocket.js';
 import { HttpClient, jsonOf, request, type Answer } from './support/wire.js';
 
@@ -75,7 +76,7 @@ const CLOSE_CODES = { disconnected: 1012, aged: 1012, expired: 3000 };
 describe('--max-age', () => {
   test('ends each line with a short retry, after all that was acknowledged before; nobody misses an event over it', async () => {
     // The whole time is held, however fast this machine publishes.
-    const server = await serverForTest({
+    const server = await hostedForTest({
       ...KERNEL_BUFFERS,
       'max-age': '1s',
       'replay-events': 1_000_000,

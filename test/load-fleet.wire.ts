@@ -9,7 +9,7 @@ import { Published } from '../dist/tools/load/books/published.js';
 import { findTarget } from '../dist/tools/load/clients/connection.js';
 import { Fleet } from '../dist/tools/load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../dist/tools/load/run/round.js';
-import { serverForTest } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
 
 async function fleetFor(
   url: string,
@@ -25,7 +25,7 @@ async function fleetFor(
 
 describe.each(['sse', 'ws'] as const)('a fleet over %s', (transport) => {
   it('plays rounds of any rate and size on the same clients, and grows between them', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const url = `${server.url}/c`;
     const fleet = await fleetFor(url, transport, 0.2);
     const play = async (ratePerSecond: number, sizeBytes: number): Promise<RoundOutcome> => {
@@ -85,7 +85,7 @@ describe.each(['sse', 'ws'] as const)('a fleet over %s', (transport) => {
   });
 
   it('tells who could not be connected', async () => {
-    const server = await serverForTest({ 'max-connections': 10 });
+    const server = await hostedForTest({ 'max-connections': 10 });
     const fleet = await fleetFor(`${server.url}/c`, transport, 1);
     const { lines, failed } = await fleet.open(30);
     expect(lines).toBe(10);
@@ -99,7 +99,7 @@ describe.runIf(hasCompiler)('a fleet with the byte counter', () => {
   it.each(['sse', 'ws'] as const)(
     'counts most lines of %s in C, and checks the others',
     async (kind) => {
-      const server = await serverForTest();
+      const server = await hostedForTest();
       const url = `${server.url}/c`;
       const fleet = await fleetFor(url, kind, 0.1, program());
       expect(await fleet.open(40)).toMatchObject({ lines: 40, hasStalled: false });
@@ -140,7 +140,7 @@ describe.runIf(hasCompiler)('a fleet with the byte counter', () => {
   );
 
   it('gives lines their replay before they count as subscribed', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const url = `${server.url}/c`;
     const fleet = await fleetFor(url, 'sse', 0.1, program());
     const { publisher } = await new Round(fleet, {
@@ -167,7 +167,7 @@ describe.runIf(hasCompiler)('a fleet with the byte counter', () => {
 
 describe('clients of long-poll', () => {
   it('poll again only when they are ordered to, where that is wanted', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const url = `${server.url}/c`;
     const fleet = await fleetFor(url, 'long-poll', 1);
     await fleet.open(10);

@@ -15,7 +15,7 @@ import { EventSource as UndiciEventSource } from 'undici';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { fakes, load, startLoad, words } from './support/load.js';
 import { meddlingProxy, type Meddle } from './support/meddling-server.js';
-import { serverForTest, sharedServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
 
 const WORKER = fileURLToPath(new URL('../dist/tools/load/processes/worker.js', import.meta.url));
 
@@ -24,9 +24,9 @@ const listen = fakes();
 const FLAWLESS = { flawless: true, lost: 0, gapLost: 0, doubled: 0, outOfOrder: 0, gaps: 0 };
 
 describe('several processes', { timeout: 60_000 }, () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
-  it.each(['sse', 'ndjson', 'ws'] as const)(
+  it.concurrent.each(['sse', 'ndjson', 'ws'] as const)(
     'share the clients over %s, and count those that are not checked by their bytes',
     async (transport) => {
       const { status, report } = await load(
@@ -64,7 +64,7 @@ describe('several processes', { timeout: 60_000 }, () => {
   });
 
   it('end the run in words when one of them dies', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const { child, ended } = startLoad(
       words(`--url ${server.url}/c --processes 2 --connections 4 --rate 50 --duration 1h --quiet`),
     );
@@ -111,7 +111,7 @@ sys.exit(worker.wait())`;
   });
 
   it('end with the one that ordered them, however it ends', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const { child } = startLoad(
       words(`--url ${server.url}/c --processes 2 --connections 4 --rate 50 --duration 1h --quiet`),
     );
@@ -124,7 +124,7 @@ sys.exit(worker.wait())`;
 
 describe('what a load counts', { timeout: 60_000 }, () => {
   it('is what clients of other makes count on the same channel', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const url = `${server.url}/c`;
     const seen = { eventsource: [] as string[], undici: [] as string[] };
     const sources = [new EventSource(url), new UndiciEventSource(url)] as const;
@@ -169,7 +169,7 @@ describe('what a load counts', { timeout: 60_000 }, () => {
 });
 
 describe.concurrent('what is done to the streams of some clients', { timeout: 60_000 }, () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   it.each([
     [
@@ -359,12 +359,14 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
   });
 });
 
-describe('clients that do not read as they should', () => {
+describe.concurrent('clients that do not read as they should', () => {
+  const small = sharedHosted({ 'socket-send-buffer': '16KiB' });
+  const shared = sharedHosted();
   const ARGS = '--processes 2 --connections 40 --rate 100 --size 4KiB --duration 2s --check 50%';
   const OTHERS = { ...FLAWLESS, published: 200, expected: 36 * 200, delivered: 36 * 200 };
 
   it('may read nothing, are accounted for apart, and nobody else loses anything', async () => {
-    const server = await serverForTest({ 'socket-send-buffer': '16KiB' });
+    const server = small();
     const { status, report } = await load(words(`--url ${server.url}/c --stalled 10% ${ARGS}`));
     expect({ status, report }).toMatchObject({
       status: 0,
@@ -375,9 +377,8 @@ describe('clients that do not read as they should', () => {
   });
 
   it('may read slowly, and then get less', async () => {
-    const server = await serverForTest();
     const { status, report } = await load(
-      words(`--url ${server.url}/c --slow-readers 10%:8KiB/s ${ARGS}`),
+      words(`--url ${shared().url}/c --slow-readers 10%:8KiB/s ${ARGS}`),
     );
     expect({ status, report }).toMatchObject({
       status: 0,
@@ -395,7 +396,7 @@ describe('clients that do not read as they should', () => {
 });
 
 describe('clients that come and go', { timeout: 60_000 }, () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   it.each(['sse', 'long-poll'] as const)('lose nothing over %s', async (transport) => {
     const args = `--transport ${transport} --processes 2 --connections 200 --rate 50 --duration 1s --reconnect 100%/min`;
@@ -410,7 +411,7 @@ describe('clients that come and go', { timeout: 60_000 }, () => {
     expect(report.mix!.reconnects.returns).toBeLessThan(10);
   });
 
-  it.each([
+  it.concurrent.each([
     ['sse', '5%'],
     ['ndjson', '5%'],
     ['ws', '5%'],
@@ -451,7 +452,7 @@ describe('clients that come and go', { timeout: 60_000 }, () => {
 });
 
 describe('a server of another make', () => {
-  it.each([
+  it.concurrent.each([
     ['ids that are text', { idOf: (nth: number) => `${1_700_000_000 + nth}:${nth}` }],
     ['ids that rise', { idOf: String }],
     ['no ids', {}],

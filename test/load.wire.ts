@@ -8,7 +8,8 @@ import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { LoadReport } from '../src/tools/load/report/report.js';
 import { fakes, load, startLoad, words, type Ended } from './support/load.js';
-import { serverForTest, sharedServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import { serverForTest } from './support/server.js';
 
 const listen = fakes();
 
@@ -86,7 +87,7 @@ function kindsOf(value: object): Record<string, unknown> {
 }
 
 describe('a run', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   it.concurrent.each(['sse', 'ndjson', 'ws', 'long-poll', 'short-poll'] as const)(
     'over %s delivers everything once and in order, with plausible figures',
@@ -145,7 +146,7 @@ describe('a run', () => {
   );
 
   it('prints a table for people, and takes the key from the environment', async () => {
-    const server = await serverForTest({ 'open-publish': false, 'publish-key': 'hush' });
+    const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'hush' });
     const args = words(`--url ${server.url}/c --connections 3 --rate 10 --duration 500ms`);
     const { status, stdout, stderr } = await startLoad(args, { HOLDLINE_PUBLISH_KEY: 'hush' })
       .ended;
@@ -167,7 +168,7 @@ describe('a run', () => {
   });
 
   it('is ended early by Ctrl-C, and prints what it has', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const { child, ended } = startLoad(
       words(`--url ${server.url}/c --connections 5 --rate 50 --duration 1h --json --quiet`),
     );
@@ -205,7 +206,7 @@ describe('a run that cannot be', () => {
     startLoad(['--quiet', ...args]).ended;
 
   it('says so when it may not publish, with what would help', async () => {
-    const server = await serverForTest({ 'open-publish': false });
+    const server = await hostedForTest({ 'open-publish': false });
     const { status, stdout, stderr } = await failed(words(`--url ${server.url}/c --connections 3`));
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(
@@ -222,7 +223,7 @@ describe('a run that cannot be', () => {
   });
 
   it('says so when an event is too large', async () => {
-    const server = await serverForTest({ 'max-event-bytes': '1KiB' });
+    const server = await hostedForTest({ 'max-event-bytes': '1KiB' });
     const { status, stderr } = await failed(
       words(`--url ${server.url}/c --size 2KiB --connections 1`),
     );
@@ -240,7 +241,7 @@ describe('a run that cannot be', () => {
     ['ndjson', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
     ['ws', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
   ])('says so when the server is full, over %s', async (transport, message) => {
-    const server = await serverForTest({ 'max-connections': 10 });
+    const server = await hostedForTest({ 'max-connections': 10 });
     const { status, stderr } = await failed(
       words(`--url ${server.url}/c --transport ${transport} --connections 20`),
     );

@@ -140,6 +140,25 @@ test('a copy that was cut is refused, wherever it was', async () => {
   }
 });
 
+test('a log that was cut is refused by each command that reads it', async () => {
+  const stopped = await openLmdbLog(directory);
+  const data = Buffer.alloc(20_000, 'x');
+  await stopped.append(Array.from({ length: 200 }, () => event('a', { data })));
+  await stopped.close();
+  const file = join(directory, 'data.mdb');
+  const whole = statSync(file).size;
+  truncateSync(file, whole >> 1);
+  // LMDB alone ends the process with SIGBUS.
+  const words: unknown = expect.stringContaining(
+    `data.mdb is damaged, or no LMDB file (it was cut: ${whole >> 1} bytes are there of ${whole})`,
+  );
+  expect(refused('backup', directory, target)).toEqual([2, words]);
+  expect(refused('upgrade', directory)).toEqual([2, words]);
+  expect(refused('copy', `lmdb:${directory}`, 'nats://127.0.0.1:1')).toEqual([2, words]);
+  expect(existsSync(target)).toBe(false);
+  expect(statSync(file).size).toBe(whole >> 1);
+});
+
 test('a backup that is killed leaves no copy, or a whole one', async () => {
   const running = await openLmdbLog(directory);
   const data = Buffer.alloc(100_000, 'x');

@@ -3,7 +3,17 @@
  */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { get } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -272,31 +282,64 @@ describe('serving', () => {
       .toEqual(['data: old-key', 'data: new-key', 'data: new-key']);
   });
 
-  it('ends when its terminal is gone', async () => {
-    const main = join(ROOT, 'dist/main.js');
-    const run = `exec '${process.execPath}' '${main}' serve --open-publish --port 0 > /dev/null`;
-    const terminal = spawn('script', ['-qefc', `echo $$; ${run}`, '/dev/null']);
+  it.each([
+    ['one process', []],
+    ['two workers', ['--workers', '2']],
+  ])('ends in order when its terminal is gone: %s', async (_, flags) => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-terminal-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    // A shell, as a person has it: it passes the hangup on, and sees how its command ends. What it
+    // runs beside itself would have no terminal as stdin.
+    const command = [process.execPath, join(ROOT, 'dist/main.js'), 'serve', ...flags];
+    const shell = `trap 'kill -HUP $pid' HUP
+      ${command.map((word) => `'${word}'`).join(' ')} --open-publish --port 0 < /dev/tty 2> errors &
+      pid=$!; echo $pid > pid; wait $pid; wait $pid; echo $? > code`;
+    writeFileSync(join(folder, 'run'), shell);
+    const terminal = spawn('script', ['-qefc', 'exec sh run', '/dev/null'], { cwd: folder });
     onTestFinished(() => void terminal.kill('SIGKILL'));
     let shown = '';
     terminal.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
-    await expect.poll(() => shown, { timeout: DEADLINE_MS }).toMatch(/^\d+\r\n/);
-    const pid = Number.parseInt(shown, 10);
-    const command = (): string => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-      } catch {
-        return 'gone';
-      }
-    };
-    onTestFinished(() => void (command().includes(main) && process.kill(pid, 'SIGKILL')));
-    // It listens to signals once it serves.
-    const hasHandler = (): boolean =>
-      (BigInt(`0x${/^SigCgt:\s+(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]}`) &
-        1n) ===
-      1n;
-    await expect.poll(hasHandler, { timeout: DEADLINE_MS }).toBe(true);
+    await expect.poll(() => shown, { timeout: DEADLINE_MS }).toContain('listening');
+    const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'));
+    const code = join(folder, 'code');
+    onTestFinished(() => void (existsSync(code) || process.kill(pid, 'SIGKILL')));
     terminal.kill('SIGKILL');
-    await expect.poll(command, { timeout: DEADLINE_MS }).not.toContain(main);
+    await expect
+      .poll(() => existsSync(code) && readFileSync(code, 'utf8'), { timeout: DEADLINE_MS })
+      .toMatch(/\n$/);
+    // What every process writes that Node aborts.
+    const errors = readFileSync(join(folder, 'errors'), 'utf8');
+    expect([readFileSync(code, 'utf8'), errors]).toEqual(['0\n', '']);
+  });
+
+  it('serves, and ends in order, where its log cannot be written', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-full-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const socketPath = join(folder, 'socket');
+    // Every write there fails with ENOSPC.
+    const full = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(full));
+    const child = spawn(
+      process.execPath,
+      [join(ROOT, 'dist/main.js'), 'serve', '--open-publish', '--unix-socket', socketPath],
+      { stdio: ['ignore', full, 'inherit'] },
+    );
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const exit = once(child, 'exit');
+    const health = (): Promise<number | undefined> =>
+      new Promise((resolve) => {
+        get({ socketPath, path: '/-/health', timeout: 1000 }, (answer) =>
+          resolve(answer.resume().statusCode),
+        )
+          .on('timeout', () => resolve(undefined))
+          .on('error', () => resolve(undefined));
+      });
+    await expect.poll(health, { timeout: DEADLINE_MS }).toBe(200);
+    // By then the first entry has failed, and the server has outlived it.
+    await sleep(SAME_SIGNAL_MS);
+    expect(await health()).toBe(200);
+    child.kill('SIGTERM');
+    expect(await exit).toEqual([0, null]);
   });
 
   it('logs its end, flushes the log and exits 0', async () => {

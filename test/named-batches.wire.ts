@@ -10,7 +10,9 @@ import { createServer, type Server } from '../dist/index.js';
 import { sharedControl } from './support/control.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { poll } from './support/poll.js';
-import { KERNEL_BUFFERS, serverForTest, sharedServer, type TestServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+import { KERNEL_BUFFERS, serverForTest } from './support/server.js';
 import { openWebSocket } from './support/websocket.js';
 import {
   codeOf,
@@ -42,13 +44,13 @@ function publish(
 }
 
 /** The data of everything a channel holds. */
-async function held(server: TestServer, channel: string): Promise<unknown[]> {
+async function held(server: ServerUnderTest, channel: string): Promise<unknown[]> {
   const { events } = await poll(server, `/${channel}?since=0&wait=0&limit=1000`);
   return events.map((event) => event.data);
 }
 
 describe('a channel whose name has segments', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   test('is published to and read by every transport under that name', async () => {
     const server = shared();
@@ -113,7 +115,7 @@ describe('a batch over several channels', () => {
   const shared = sharedControl();
 
   test('is published whole, with ids in the order of its lines, and answered byte for byte', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const both = await SseLine.open(server.port, '/a,org/7/b');
     onTestFinished(() => both.close());
     const answer = await publish(
@@ -309,7 +311,7 @@ describe('a batch over several channels', () => {
 
 describe('an Idempotency-Key of such a batch', () => {
   test('counts for the credential and the route, not for a channel', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const body = bodyOf(['a', 1], ['b', 2]);
     const key = { 'Idempotency-Key': 'k' };
     const first = await publish(server, body, key);
@@ -327,7 +329,7 @@ describe('an Idempotency-Key of such a batch', () => {
 
 describe('who may', () => {
   test('without the key nothing of the body is taken, with it every channel', async () => {
-    const server = await serverForTest({ 'open-publish': false, 'publish-key': 'sesame' });
+    const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'sesame' });
     const body = bodyOf(['a', 1]);
     for (const headers of [{}, { Authorization: 'Bearer wrong' }] as Record<string, string>[]) {
       const answer = await publish(server, body, headers);

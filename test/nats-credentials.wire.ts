@@ -180,7 +180,7 @@ describe('a file of credentials', () => {
       expect(ms).toBeLessThan(1_000);
     }
     const [, , seed] = right.toString().split('-----\n');
-    for (const text of ['', 'no credentials', seed!, right.toString().replace('SU', 'SX')]) {
+    for (const text of ['', 'no credentials', seed!, right.toString().replace('\nSU', '\nSX')]) {
       const { ms, ...refused } = await refusal(
         new LogNode(nats.url, { readCreds: () => Buffer.from(text) }),
       );

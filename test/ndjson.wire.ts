@@ -3,7 +3,9 @@
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine, stalledLine, type LineOptions } from './support/line.js';
-import { serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+import { serverForTest, type Flags } from './support/server.js';
 import { VECTORS } from './support/vectors.js';
 import { codeOf, HttpClient } from './support/wire.js';
 
@@ -12,7 +14,7 @@ const JSON_TYPE = { 'Content-Type': 'application/json' };
 const APP = 'https://app.example';
 
 async function open(
-  server: TestServer,
+  server: ServerUnderTest,
   path: string,
   options: LineOptions = {},
 ): Promise<NdjsonLine> {
@@ -22,8 +24,12 @@ async function open(
 }
 
 /** A server with `count` events, ids from 1, data `n<id>`, on one channel. */
-async function withEvents(channel: string, count: number, flags: Flags = {}): Promise<TestServer> {
-  const server = await serverForTest(flags);
+async function withEvents(
+  channel: string,
+  count: number,
+  flags: Flags = {},
+): Promise<ServerUnderTest> {
+  const server = await hostedForTest(flags);
   await server.publishBatch(
     channel,
     Array.from({ length: count }, (_, i) => ({ data: `n${i + 1}` })),
@@ -61,7 +67,7 @@ describe('opening', () => {
   });
 
   test('the first byte is an empty line, so that the head gets through at once', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/c');
     await line.waitForHeartbeats(1);
     expect(line.text).toBe('\n');
@@ -81,7 +87,7 @@ describe('opening', () => {
   });
 
   test('it is counted as what it is', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/c');
     const sse = await SseLine.open(server.port, '/c');
     onTestFinished(() => sse.close());
@@ -98,7 +104,7 @@ describe('opening', () => {
   });
 
   test('a listed origin may read it, and its position', async () => {
-    const server = await serverForTest({ 'allow-origin': APP });
+    const server = await hostedForTest({ 'allow-origin': APP });
     const line = await open(server, '/c', { headers: { Origin: APP } });
     expect(line.head.headers.get('access-control-allow-origin')).toBe(APP);
     expect(line.head.headers.get('access-control-expose-headers')).toBe(
@@ -109,10 +115,10 @@ describe('opening', () => {
 });
 
 describe('events', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   test('each is one object on a line, byte for byte: id, channel, type where there is one, data', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/c');
     await server.publish('c', 'hello', 'notice');
     await server.publish('c', 'grüße 😀\n"2"');
@@ -131,7 +137,7 @@ describe('events', () => {
   });
 
   test('JSON is embedded as it was published: 1.0, digits of long numbers, escapes, key order, and blanks for line breaks', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/c');
     for (const body of [
       '1.0',
@@ -160,7 +166,7 @@ describe('events', () => {
   });
 
   test('awkward text comes out of JSON.parse as it was published, live and in a replay', async () => {
-    const server = await serverForTest({ 'replay-bytes': '16MiB' });
+    const server = await hostedForTest({ 'replay-bytes': '16MiB' });
     const live = await open(server, '/c');
     const everything: [string, string][] = [
       ...VECTORS,
@@ -178,7 +184,7 @@ describe('events', () => {
   });
 
   test('several channels come on one line, each event with its channel, ids in order', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     for (let i = 1; i <= 20; i++) await server.publish('abc'[(i * 7) % 3]!, `n${i}`);
     const line = await open(server, '/c,a,b,a?since=5');
     for (let i = 21; i <= 30; i++) await server.publish('abc'[(i * 7) % 3]!, `n${i}`);
@@ -198,7 +204,7 @@ describe('events', () => {
   });
 
   test('event streams and NDJSON streams on one channel are given the same events, each in its encoding', async () => {
-    const server = await serverForTest({ 'replay-bytes': '16MiB' });
+    const server = await hostedForTest({ 'replay-bytes': '16MiB' });
     await server.publishBatch(
       'c',
       Array.from({ length: 500 }, (_, i) => ({ data: `a${i}` })),
@@ -223,7 +229,7 @@ describe('events', () => {
 });
 
 describe('position', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   test.each([
     ['Last-Event-ID: 4', '/c', { 'Last-Event-ID': '4' }],
@@ -263,7 +269,7 @@ describe('position', () => {
   });
 
   test('a replay larger than one cork comes whole and in order', async () => {
-    const server = await serverForTest({ 'replay-events': 5000, 'replay-bytes': '8MiB' });
+    const server = await hostedForTest({ 'replay-events': 5000, 'replay-bytes': '8MiB' });
     const events = Array.from({ length: 2000 }, (_, i) => ({ data: `${i}:${'x'.repeat(700)}` }));
     await server.publishBatch('c', events);
     const line = await open(server, '/c?since=0');
@@ -279,7 +285,7 @@ describe('position', () => {
 
 describe('gaps', () => {
   test('a gap is a line of its own before what follows it, byte for byte', async () => {
-    const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
+    const server = await hostedForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
     for (let round = 0; round < 20; round++) {
       await server.publishBatch(
         'c',
@@ -323,7 +329,7 @@ describe('gaps', () => {
   });
 
   test('a reader that fell behind what is held is told, and goes on with what is held', async () => {
-    const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
+    const server = await hostedForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
     const line = await open(server, '/c');
     line.connection.pause();
     let last = 0;
@@ -346,7 +352,7 @@ describe('gaps', () => {
 
 describe('heartbeat', () => {
   test('a quiet line is given an empty line every --heartbeat, and nothing else', async () => {
-    const server = await serverForTest({ heartbeat: '100ms' });
+    const server = await hostedForTest({ heartbeat: '100ms' });
     const line = await open(server, '/c');
     const startedMs = performance.now();
     await line.waitForHeartbeats(6);
@@ -357,7 +363,7 @@ describe('heartbeat', () => {
   });
 
   test('an event among them is whole', async () => {
-    const server = await serverForTest({ heartbeat: '100ms' });
+    const server = await hostedForTest({ heartbeat: '100ms' });
     const line = await open(server, '/c');
     for (let i = 1; i <= 5; i++) {
       await line.waitForHeartbeats(line.reader.emptyLines + 1);
@@ -387,7 +393,7 @@ describe('the end', () => {
   });
 
   test('--slow close ends a line that fell behind with its reason', async () => {
-    const server = await serverForTest({
+    const server = await hostedForTest({
       slow: 'close',
       'replay-events': 5,
       'replay-bytes': '1KiB',
@@ -408,7 +414,7 @@ describe('the end', () => {
 
 describe('refused for now', () => {
   test('when lines are full it is a plain 503 with Retry-After, not a stream that ends', async () => {
-    const server = await serverForTest({ 'max-connections': 1, 'allow-origin': APP });
+    const server = await hostedForTest({ 'max-connections': 1, 'allow-origin': APP });
     await open(server, '/c');
     const answer = await server.request('GET', '/c', { headers: { ...NDJSON, Origin: APP } });
     expect([answer.status, codeOf(answer)]).toEqual([503, 'HOLDLINE_LINES_FULL']);
@@ -438,7 +444,7 @@ describe('refused for now', () => {
 });
 
 test('a client of fetch reads events line by line as they come', async () => {
-  const server = await serverForTest();
+  const server = await hostedForTest();
   const abort = new AbortController();
   const answer = await fetch(`${server.url}/c`, { headers: NDJSON, signal: abort.signal });
   const seen: unknown[] = [];

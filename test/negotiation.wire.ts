@@ -1,9 +1,9 @@
 /** The transport at one URL: by Upgrade, else by Accept, else by the query, else SSE. */
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { sharedServer } from './support/server.js';
+import { sharedHosted } from './support/hosted.js';
 import { RawConnection, requestBytes, ResponseReader, type ResponseHead } from './support/wire.js';
 
-const shared = sharedServer();
+const shared = sharedHosted();
 
 /**
  * Asks with just these headers, and waits for the head of whatever comes; the connection is dropped

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { OPENAPI } from '../src/ops/openapi.js';
 import { PAGE_ANSWERS } from '../src/ops/openapi-pages.js';
+import { sharedHosted } from './support/hosted.js';
 import { SseLine } from './support/line.js';
 import { sharedServer } from './support/server.js';
 import { jsonOf } from './support/wire.js';
@@ -9,7 +10,7 @@ import { jsonOf } from './support/wire.js';
 const NDJSON = { 'Content-Type': 'application/x-ndjson' };
 
 describe('/-/openapi.json', () => {
-  const shared = sharedServer({ 'publish-key': 'sesame', 'open-publish': false });
+  const shared = sharedHosted({ 'publish-key': 'sesame', 'open-publish': false });
 
   test('is open to all, is JSON, and is the description', async () => {
     const answer = await shared().request('GET', '/-/openapi.json');
@@ -35,7 +36,7 @@ describe('/-/openapi.json', () => {
 });
 
 describe('what a server answers', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
   const members = (value: unknown): string[] => Object.keys(value as object).toSorted();
   const described = (name: keyof typeof OPENAPI.components.schemas): string[] =>
     (OPENAPI.components.schemas[name] as unknown as { required: string[] }).required.toSorted();

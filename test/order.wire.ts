@@ -4,7 +4,7 @@
  */
 import { expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
-import { serverForTest } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
 import { openWebSocket } from './support/websocket.js';
 
 const PUBLISHERS = 50;
@@ -12,7 +12,7 @@ const EVENTS_EACH = 40;
 const EVENTS = PUBLISHERS * EVENTS_EACH;
 
 test('50 WebSocket clients publish 2,000 events, and 50 SSE clients and they themselves see one order of ids', async () => {
-  const server = await serverForTest({ 'replay-events': 2 * EVENTS });
+  const server = await hostedForTest({ 'replay-events': 2 * EVENTS });
   const publishers = await Promise.all(
     Array.from({ length: PUBLISHERS }, () => openWebSocket(server, '/order')),
   );

@@ -12,7 +12,8 @@ import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, type AuthorizeRequest } from '../dist/index.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import { launchChromium } from './support/sources.js';
 import { DEADLINE_MS } from './support/wire.js';
 
@@ -227,7 +228,7 @@ describe('a page of a listed origin', () => {
 describe('under *', () => {
   test('a page listens without cookies, and is told why it may do no more', async () => {
     const site = await serveSite();
-    const server = await serverForTest({ 'allow-origin': '*' });
+    const server = await hostedForTest({ 'allow-origin': '*' });
     const url = `${server.url}/c`;
     const { page, said } = await openPage(site);
     await listen(page, holdlineSource(site, url, { headers: { 'X-Tenant': 'a' } }));
@@ -256,7 +257,7 @@ describe('under *', () => {
 
 describe('with `npm start`', () => {
   /** What it runs, on a free port. */
-  const started = (): Promise<TestServer> => serverForTest({ demo: true });
+  const started = (): Promise<ServerUnderTest> => hostedForTest({ demo: true });
 
   /** The first examples of the README, with the client from where the demo has it. */
   const examples = (url: string): string => `<script>

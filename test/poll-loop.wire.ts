@@ -7,7 +7,8 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { Poller } from './support/poll.js';
 import { Random } from './support/random.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import { HttpClient, jsonOf } from './support/wire.js';
 
 const EVENTS = 10_000;
@@ -39,12 +40,12 @@ const WAYS: readonly {
 class Publisher {
   /** Ids by channel, and the data that belongs to each. */
   readonly published = new Map<number, { channel: string; data: string }>();
-  readonly #server: TestServer;
+  readonly #server: ServerUnderTest;
   readonly #idle: HttpClient[] = [];
   readonly #pending = new Set<Promise<void>>();
   #begun = 0;
 
-  constructor(server: TestServer) {
+  constructor(server: ServerUnderTest) {
     this.#server = server;
   }
 
@@ -93,7 +94,7 @@ class Publisher {
  * line.
  */
 async function pollLoop(
-  server: TestServer,
+  server: ServerUnderTest,
   publisher: Publisher,
   mode: (typeof WAYS)[number],
   random: Random,
@@ -178,7 +179,7 @@ test.each(SEEDS)(
   `seed %i: ${WAYS.length} clients in a loop get each of ${EVENTS} events once, in order, without a gap`,
   async (seed) => {
     const random = new Random(seed);
-    const server = await serverForTest({ 'replay-events': 2 * EVENTS, 'replay-bytes': '64MiB' });
+    const server = await hostedForTest({ 'replay-events': 2 * EVENTS, 'replay-bytes': '64MiB' });
     const publisher = new Publisher(server);
     onTestFinished(() => void publisher.settle().catch(() => undefined));
     const loops = WAYS.map((mode) =>

@@ -14,11 +14,11 @@ import {
   printedBlock,
   type Change,
 } from './support/deployed.js';
-import { sharedServer } from './support/server.js';
+import { sharedHosted } from './support/hosted.js';
 import { handshakeBytes } from './support/websocket.js';
 import { RawConnection, request } from './support/wire.js';
 
-const server = sharedServer({ 'ops-key': 'o', demo: true });
+const server = sharedHosted({ 'ops-key': 'o', demo: true });
 
 /** The status of the answer to a request line as it stands, with the ops key. */
 async function statusOf(port: number, line: string): Promise<number> {

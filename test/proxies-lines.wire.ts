@@ -10,7 +10,8 @@ import { FRONT_HOST, sharedFrontBrowser } from './support/front-pages.js';
 import { lastingPort } from './support/front.js';
 import { SseLine } from './support/line.js';
 import { FaultProxy } from './support/proxy.js';
-import { serverForTest, sharedServer } from './support/server.js';
+import { sharedHosted } from './support/hosted.js';
+import { serverForTest } from './support/server.js';
 import { listenIn, stateUntil } from './support/sources.js';
 
 const openFront = sharedFrontBrowser();
@@ -44,7 +45,7 @@ async function heardBy(page: Page, path: string, count: number): Promise<string[
   return received.map(({ type, data }) => (type === 'message' ? data : type));
 }
 
-const server = sharedServer({
+const server = sharedHosted({
   'allowed-hosts': FRONT_HOST,
   heartbeat: '100ms',
   'replay-events': 3,

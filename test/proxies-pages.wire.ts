@@ -13,7 +13,8 @@ import {
   printedNginxForTest,
 } from './support/deployed.js';
 import { FRONT_HOST, sharedFrontBrowser } from './support/front-pages.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 
 const openFront = sharedFrontBrowser();
 
@@ -106,8 +107,8 @@ function expected(port: number): Seen {
 }
 
 /** A server that anyone may publish to, and that knows the name of the proxy. */
-function serverBehind(): Promise<TestServer> {
-  return serverForTest({ 'allowed-hosts': FRONT_HOST });
+function serverBehind(): Promise<ServerUnderTest> {
+  return hostedForTest({ 'allowed-hosts': FRONT_HOST });
 }
 
 describe.each([

@@ -7,7 +7,7 @@ import { connect as connectSecure } from 'node:http2';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { DEPLOYED } from './support/deployed.js';
 import { FRONT_HOST, sharedFrontBrowser } from './support/front-pages.js';
-import { serverForTest } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
 
 const openFront = sharedFrontBrowser();
 
@@ -58,7 +58,7 @@ async function useMuch(streams: number): Promise<Record<string, unknown>> {
 
 describe.each(DEPLOYED)('%s', (_name, proxyForTest) => {
   test('carries ten streams, a WebSocket, a poll and a publish of one page over HTTP/2, and a body without a length', async () => {
-    const server = await serverForTest({ 'allowed-hosts': FRONT_HOST });
+    const server = await hostedForTest({ 'allowed-hosts': FRONT_HOST });
     const { tlsPort } = await proxyForTest(server.port);
     const page = await openFront(`https://${FRONT_HOST}:${tlsPort}`);
     expect(await page.evaluate(useMuch, STREAMS)).toEqual({

@@ -18,7 +18,9 @@ import {
   type Change,
 } from './support/deployed.js';
 import { haproxyForTest } from './support/front.js';
-import { serverForTest, sharedServer, type TestServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+import { serverForTest } from './support/server.js';
 import { handshakeBytes } from './support/websocket.js';
 import { RawConnection, request } from './support/wire.js';
 
@@ -28,7 +30,7 @@ const PROXIES = [
   ['caddy', deployedCaddyForTest],
 ] as const;
 
-const server = sharedServer();
+const server = sharedHosted();
 
 /** Sends one request and reads to the end of its head. */
 async function answerTo(port: number, bytes: string | Buffer): Promise<RawConnection> {
@@ -128,7 +130,7 @@ test('caddy asks for it, and hands nothing to a server that is not ready', async
 describe.each(PROXIES)('%s', (_name, proxyForTest) => {
   test('lets the server know at once that a stream, a WebSocket and a poll have left', async () => {
     // No heartbeat is written to them meanwhile, which would find them gone, too.
-    const own = await serverForTest({ heartbeat: '10min' });
+    const own = await hostedForTest({ heartbeat: '10min' });
     const port = await proxyForTest(own.port);
     await own.publish('c', 'one');
     const clients = await Promise.all([
@@ -136,7 +138,7 @@ describe.each(PROXIES)('%s', (_name, proxyForTest) => {
       answerTo(port, handshakeBytes(port, '/c')),
       waitingPoll(port),
     ]);
-    const open = ({ lines }: Awaited<ReturnType<TestServer['stats']>>): number => lines.open;
+    const open = ({ lines }: Awaited<ReturnType<ServerUnderTest['stats']>>): number => lines.open;
     await own.statsUntil('three lines', (stats) => open(stats) === 3);
     for (const client of clients) client.destroy();
     const left = await own.statsUntil('no line', (stats) => open(stats) === 0, 2_000);
@@ -179,7 +181,7 @@ describe('a server on a unix socket', () => {
     // Workers of nginx run as somebody else.
     chmodSync(folder, 0o755);
     const path = join(folder, 'holdline.sock');
-    await serverForTest({ port: false, 'unix-socket': path, 'unix-socket-mode': '666' });
+    await hostedForTest({ port: false, 'unix-socket': path, 'unix-socket-mode': '666' });
     expect(deployFile('README.md')).toContain(`\`${PRINTED[name]}\``);
     const port = await proxyForTest(1, (text) =>
       text.replace(
@@ -201,7 +203,7 @@ const OUTSIDE: Readonly<Record<string, Change>> = {
 
 describe.each(PROXIES)('%s, listed as a trusted proxy', (name, proxyForTest) => {
   test('is believed whose line it is, and a client that says otherwise is not', async () => {
-    const own = await serverForTest({ 'trusted-proxies': '127.0.0.1', 'max-lines-per-address': 1 });
+    const own = await hostedForTest({ 'trusted-proxies': '127.0.0.1', 'max-lines-per-address': 1 });
     const port = await proxyForTest(own.port, OUTSIDE[name]);
     const stream = (header: string): string =>
       `GET /c HTTP/1.1\r\nHost: localhost:${port}\r\nAccept: application/x-ndjson\r\n${header}\r\n\r\n`;

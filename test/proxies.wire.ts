@@ -9,7 +9,8 @@ import {
   deployedNginxForTest,
 } from './support/deployed.js';
 import { SseLine } from './support/line.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import { HttpClient, RawConnection } from './support/wire.js';
 
 const KEYS = { 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' };
@@ -50,7 +51,7 @@ const SMUGGLING: readonly (readonly [string, string])[] = [
 ];
 
 /** The events that were published to a channel. */
-async function eventsOf(server: TestServer, channel: string): Promise<string[]> {
+async function eventsOf(server: ServerUnderTest, channel: string): Promise<string[]> {
   const answer = await server.request('GET', `/${channel}?since=0&limit=100&wait=0`);
   if (answer.status === 204) return [];
   return (JSON.parse(answer.text) as { data: string }[]).map(({ data }) => data);
@@ -72,8 +73,8 @@ describe.each([
   ['haproxy', deployedHaproxyForTest],
   ['caddy', deployedCaddyForTest],
 ] as const)('%s', (proxy, proxyForTest) => {
-  async function setUp(): Promise<{ server: TestServer; port: number }> {
-    const server = await serverForTest(KEYS);
+  async function setUp(): Promise<{ server: ServerUnderTest; port: number }> {
+    const server = await hostedForTest(KEYS);
     return { server, port: await proxyForTest(server.port) };
   }
 
@@ -149,7 +150,7 @@ describe.each([
 });
 
 test('straight to the server the same shapes publish nothing but what is answered 200', async () => {
-  const server = await serverForTest(KEYS);
+  const server = await hostedForTest(KEYS);
   for (const [name, bytes] of SMUGGLING) {
     const before = (await eventsOf(server, 'c')).length;
     const client = await RawConnection.open(server.port);

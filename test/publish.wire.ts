@@ -5,15 +5,19 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
-import { KERNEL_BUFFERS, serverForTest, type TestServer } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import { KERNEL_BUFFERS } from './support/server.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import { codeOf, jsonOf, RawConnection, requestBytes, type Answer } from './support/wire.js';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 const BATCH = { 'Content-Type': 'application/x-ndjson' };
 const MIB = 1024 * 1024;
 
-async function serverAndControl(flags = {}): Promise<{ server: TestServer; control: ControlLine }> {
-  const server = await serverForTest(flags);
+async function serverAndControl(
+  flags = {},
+): Promise<{ server: ServerUnderTest; control: ControlLine }> {
+  const server = await hostedForTest(flags);
   const control = await ControlLine.open(server);
   onTestFinished(() => control.line.close());
   return { server, control };
@@ -25,7 +29,7 @@ async function serverAndControl(flags = {}): Promise<{ server: TestServer; contr
  */
 async function expectRefused(
   answers: () => Promise<Answer[]>,
-  server: TestServer,
+  server: ServerUnderTest,
   control: ControlLine,
   status: number,
   code: string,
@@ -47,7 +51,7 @@ async function expectRefused(
 
 describe('what is taken', () => {
   test('text: the answer is the id and how many lines it goes to', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const first = await server.post('c', 'x');
     expect([first.status, first.text]).toEqual([200, '{"id":1,"subscribers":0}']);
     expect(first.headers.get('content-type')).toMatch(/^application\/json/);
@@ -97,7 +101,7 @@ describe('what is taken', () => {
   });
 
   test('a batch: ids follow each other, types and data as given, the answer counts', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await SseLine.open(server.port, '/c');
     onTestFinished(() => line.close());
     await server.publish('c', 'x');
@@ -121,7 +125,7 @@ describe('what is taken', () => {
   });
 
   test('strings of a batch are text and the rest is JSON, as an envelope shows', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await SseLine.open(server.port, '/c?envelope=1');
     onTestFinished(() => line.close());
     await server.post('c', '{"data":"{}"}\r\n{"data":{}}\r\n{"data":7.50}', { headers: BATCH });

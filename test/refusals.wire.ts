@@ -5,7 +5,9 @@
 import { SignJWT, type JWTPayload } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, type RefusalInfo } from '../dist/index.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+import { serverForTest } from './support/server.js';
 import { openWebSocket } from './support/websocket.js';
 import { HttpClient, request, type RequestParts } from './support/wire.js';
 
@@ -21,7 +23,7 @@ const SECRET_HEADERS = {
 };
 
 /** The refusals in a server's log. */
-function refusalsIn(server: TestServer): Record<string, unknown>[] {
+function refusalsIn(server: ServerUnderTest): Record<string, unknown>[] {
   return server.logs.filter(({ msg }) => msg === 'refused');
 }
 
@@ -30,7 +32,7 @@ function sum(counts: Readonly<Record<string, number>>): number {
 }
 
 /** Waits until every refusal that is counted is in the log. */
-async function allLogged(server: TestServer): Promise<Record<string, unknown>[]> {
+async function allLogged(server: ServerUnderTest): Promise<Record<string, unknown>[]> {
   const { refused } = (await server.stats()).counters;
   await server.waitFor('the refusals', () => refusalsIn(server).length === sum(refused));
   return refusalsIn(server);
@@ -185,7 +187,7 @@ describe('the log', () => {
   });
 
   test('has of a flood one entry a second for each code, and how many it left out', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const client = await HttpClient.open(server.port);
     onTestFinished(() => client.close());
     let sent = 0;

@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
-import { serverForTest, TestServer } from './support/server.js';
+import { HostedServer, hostedForTest } from './support/hosted.js';
+import { serverForTest } from './support/server.js';
 import { codeOf, jsonOf, type Answer } from './support/wire.js';
 
 const SSE = { Accept: 'text/event-stream' };
@@ -26,12 +27,12 @@ function expectUncached(answer: Answer): void {
   expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
 }
 
-let open: TestServer;
-let keyed: TestServer;
+let open: HostedServer;
+let keyed: HostedServer;
 beforeAll(async () => {
   [open, keyed] = await Promise.all([
-    TestServer.start({ 'allow-origin': APP }),
-    TestServer.start({
+    HostedServer.start({ 'allow-origin': APP }),
+    HostedServer.start({
       'open-publish': false,
       'publish-key': 'sesame',
       'ops-key': 'ops-secret',
@@ -39,10 +40,7 @@ beforeAll(async () => {
     }),
   ]);
 });
-afterAll(() => {
-  open.kill();
-  keyed.kill();
-});
+afterAll(() => Promise.all([open.end(), keyed.end()]));
 
 describe('methods', () => {
   test('HEAD of a channel is the head of its stream and no body, and opens no line', async () => {
@@ -214,7 +212,7 @@ describe('keys', () => {
   });
 
   test('with neither key nor --open-publish the refusal says which flag to set', async () => {
-    const server = await serverForTest({ 'open-publish': false });
+    const server = await hostedForTest({ 'open-publish': false });
     const answer = await server.request('POST', '/c', { body: 'x' });
     expectRefusal(answer, 401, 'HOLDLINE_UNAUTHORIZED');
     expect(answer.text).toMatch(/--publish-key/);
@@ -303,7 +301,7 @@ describe('cross-site', () => {
   });
 
   test('--allow-origin * opens reading to every page; publishing needs an origin by name', async () => {
-    const server = await serverForTest({ 'allow-origin': '*' });
+    const server = await hostedForTest({ 'allow-origin': '*' });
     const line = await SseLine.open(server.port, '/c', { headers: EVIL });
     onTestFinished(() => line.close());
     expect(line.head.headers.get('access-control-allow-origin')).toBe('*');
@@ -349,7 +347,7 @@ describe('Host', () => {
   );
 
   test('--allowed-hosts adds names', async () => {
-    const server = await serverForTest({ 'allowed-hosts': 'holdline.internal,feed.example' });
+    const server = await hostedForTest({ 'allowed-hosts': 'holdline.internal,feed.example' });
     expect(
       (await server.request('HEAD', '/c', { headers: { Host: 'feed.example:443', ...SSE } }))
         .status,

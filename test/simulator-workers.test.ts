@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { WorkersSimulation } from './support/simulator-workers.js';
 import { expectReplay, seeds, STEPS } from './support/replay.js';
 
-test.each(seeds(10))(
+test.each(seeds(6))(
   'seed %i with workers that die and hang: each event comes once and in order, an answer is true, and nothing is left behind',
   async (seed) => {
     const simulation = new WorkersSimulation(seed);

@@ -9,9 +9,10 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
 import { loadLibc, ownListeners } from '../src/native/libc.js';
 import { descriptorOf, listenerInodes, readPortTotals } from '../src/linux/sockets.js';
+import { begunBefore, type AtEnd } from './support/begun.js';
 import { SseLine } from './support/line.js';
 import { Namespace } from './support/namespace.js';
-import { serverForTest, type Flags, type TestServer } from './support/server.js';
+import { serverForTest, TestServer, type Flags } from './support/server.js';
 import { RawConnection } from './support/wire.js';
 
 const KIB = 1024;
@@ -54,7 +55,7 @@ class SlowReader {
   closed = false;
   readonly socket: Socket;
 
-  constructor(port: number) {
+  constructor(port: number, atEnd: AtEnd) {
     const callback = (): boolean => false;
     this.socket = connect({
       port,
@@ -65,12 +66,27 @@ class SlowReader {
     this.socket.on('close', () => (this.closed = true));
     this.socket.write(LISTEN);
     const timer = setInterval(() => this.socket.resume(), 250);
-    onTestFinished(() => {
+    atEnd(() => {
       clearInterval(timer);
       this.socket.destroy();
     });
   }
 }
+
+/** Two servers, each with a reader that is slow and has stalled. */
+const slowly = begunBefore((atEnd) => {
+  const open = async (flags: Flags): Promise<{ server: TestServer; reader: SlowReader }> => {
+    const server = await TestServer.start(flags);
+    atEnd(() => server.kill());
+    const reader = new SlowReader(server.port, atEnd);
+    await server.statsUntil('a line', ({ lines }) => lines.open === 1);
+    // More than the kernel takes either way, so that a full ring is left to read.
+    for (let i = 0; i < 40; i++) await server.publishBatch('feed', events);
+    await server.statsUntil('it has stalled', ({ lines }) => lines.stalled === 1);
+    return { server, reader };
+  };
+  return Promise.all([open({}), open({ 'socket-send-buffer': 0 })]);
+});
 
 describe('the send buffer', () => {
   test('bounds what the kernel holds for a reader that never reads', async () => {
@@ -84,35 +100,6 @@ describe('the send buffer', () => {
     // The server has no influence on what the reader's own machine holds.
     for (const { reader } of [small, byDefault, kernels]) expect(reader).toBeLessThan(256 * KIB);
   });
-
-  test(
-    'makes the ten seconds that a stalled reader has fair to one that reads slowly',
-    { timeout: 60_000 },
-    async () => {
-      const open = async (flags: Flags): Promise<{ server: TestServer; reader: SlowReader }> => {
-        const server = await serverForTest(flags);
-        const reader = new SlowReader(server.port);
-        await server.statsUntil('a line', ({ lines }) => lines.open === 1);
-        // More than the kernel takes either way, so that a full ring is left to read.
-        for (let i = 0; i < 40; i++) await server.publishBatch('feed', events);
-        await server.statsUntil('it has stalled', ({ lines }) => lines.stalled === 1);
-        return { server, reader };
-      };
-      const [byDefault, kernels] = await Promise.all([open({}), open({ 'socket-send-buffer': 0 })]);
-      await kernels.server.statsUntil(
-        'the reader behind 4 MB is given up',
-        ({ lines }) => lines.open === 0,
-        40_000,
-      );
-      const { counters } = await byDefault.server.statsUntil(
-        'the other drained',
-        (stats) => stats.counters.lines_resumed_total > 1,
-        20_000,
-      );
-      expect(counters.lines_closed_total).toBe(0);
-      expect(byDefault.reader.closed).toBe(false);
-    },
-  );
 });
 
 describe('options on the listening socket', () => {
@@ -266,3 +253,24 @@ describe('a peer that vanished', () => {
     },
   );
 });
+
+test(
+  'the send buffer makes the ten seconds that a stalled reader has fair to one that reads slowly',
+  { timeout: 60_000 },
+  async () => {
+    const { value, leftMs } = slowly();
+    const [byDefault, kernels] = value;
+    await kernels.server.statsUntil(
+      'the reader behind 4 MB is given up',
+      ({ lines }) => lines.open === 0,
+      leftMs(40_000),
+    );
+    const { counters } = await byDefault.server.statsUntil(
+      'the other drained',
+      (stats) => stats.counters.lines_resumed_total > 1,
+      20_000,
+    );
+    expect(counters.lines_closed_total).toBe(0);
+    expect(byDefault.reader.closed).toBe(false);
+  },
+);

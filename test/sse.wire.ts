@@ -4,18 +4,28 @@
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, type LineOptions } from './support/line.js';
-import { serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import type { Flags } from './support/server.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import { codeOf, RawConnection, request } from './support/wire.js';
 
-async function open(server: TestServer, path: string, options: LineOptions = {}): Promise<SseLine> {
+async function open(
+  server: ServerUnderTest,
+  path: string,
+  options: LineOptions = {},
+): Promise<SseLine> {
   const line = await SseLine.open(server.port, path, options);
   onTestFinished(() => line.close());
   return line;
 }
 
 /** A server with `count` events, ids from 1, data `n<id>`, on one channel. */
-async function withEvents(channel: string, count: number, flags: Flags = {}): Promise<TestServer> {
-  const server = await serverForTest(flags);
+async function withEvents(
+  channel: string,
+  count: number,
+  flags: Flags = {},
+): Promise<ServerUnderTest> {
+  const server = await hostedForTest(flags);
   if (count > 0)
     await server.publishBatch(
       channel,
@@ -32,9 +42,9 @@ function afterPrelude(line: SseLine): string {
 const from = (id: number | string): LineOptions => ({ headers: { 'Last-Event-ID': String(id) } });
 
 describe('opening', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
   test('the head is the documented set of headers and nothing else', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/c');
     expect(line.head.raw.split('\r\n')[0]).toBe('HTTP/1.1 200 OK');
     const headers = Object.fromEntries(line.head.headers);
@@ -58,7 +68,7 @@ describe('opening', () => {
   });
 
   test('without an event the prelude still carries a position: first id − 1', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/c');
     await line.waitForBlocks(1);
     expect(line.text).toMatch(/^retry: 10[01]\nid: 0\n\n$/);
@@ -66,7 +76,7 @@ describe('opening', () => {
 
   test('without --first-id the ids start at the clock, so that they do not go back over a restart', async () => {
     const before = Date.now() * 1000;
-    const server = await serverForTest({ 'first-id': false });
+    const server = await hostedForTest({ 'first-id': false });
     const id = await server.publish('c', 'x');
     expect(id).toBeGreaterThanOrEqual(before);
     expect(id).toBeLessThanOrEqual(Date.now() * 1000);
@@ -93,9 +103,9 @@ describe('opening', () => {
 });
 
 describe('frames', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
   test('id, event and data stand in this order, byte for byte', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/c');
     await server.publish('c', 'hello', 'notice');
     await server.publish('c', 'plain');
@@ -129,7 +139,7 @@ describe('frames', () => {
   });
 
   test('JSON is sent on as it stands: blanks, key order, long numbers, escapes', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/c');
     const body = '{"b": 1.0,  "a":12345678901234567890, "b":"\\u00e9\\/", "e":-0.0e+01}';
     await server.post('c', body, { headers: { 'Content-Type': 'application/json' } });
@@ -139,7 +149,7 @@ describe('frames', () => {
   });
 
   test('a channel of its own gets nothing of another one', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/mine');
     await server.publish('other', 'x');
     await server.publish('mine', 'y');
@@ -149,7 +159,7 @@ describe('frames', () => {
 });
 
 describe('replay', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
   test.each([
     ['Last-Event-ID: 4', '/c', { 'Last-Event-ID': '4' }],
     ['last_event_id=4', '/c?last_event_id=4', {}],
@@ -224,7 +234,7 @@ describe('replay', () => {
   });
 
   test('a replay larger than one cork comes whole and in order', async () => {
-    const server = await serverForTest({ 'replay-events': 5000, 'replay-bytes': '8MiB' });
+    const server = await hostedForTest({ 'replay-events': 5000, 'replay-bytes': '8MiB' });
     const events = Array.from({ length: 2000 }, (_, i) => ({ data: `${i}:${'x'.repeat(700)}` }));
     await server.publishBatch('c', events);
     const line = await open(server, '/c?since=0');
@@ -275,7 +285,7 @@ describe('replay', () => {
 
 describe('gaps', () => {
   test('a position before what is lost is told the gap first, then everything held', async () => {
-    const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
+    const server = await hostedForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
     // The in-flight window may hold more than the replay's 5: publish far more than both, and ask
     // the server what is left.
     for (let round = 0; round < 20; round++) {
@@ -342,7 +352,7 @@ describe('gaps', () => {
   );
 
   test('a foreign position on a channel that holds nothing is a gap with before null', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/empty', from('abc'));
     await line.waitFor('the gap', () => line.gaps[0]);
     expect(line.gaps[0]!.before).toBe(null);
@@ -353,7 +363,7 @@ describe('gaps', () => {
   });
 
   test('a ring that was dropped for --replay-total is a gap to who comes back to it, and to nobody else', async () => {
-    const server = await serverForTest({
+    const server = await hostedForTest({
       'replay-total': '1MiB',
       'replay-bytes': '512KiB',
       'replay-events': 10_000,
@@ -383,7 +393,7 @@ describe('gaps', () => {
 
 describe('heartbeat', () => {
   test('a quiet line hears a comment with the head as id, and comes back from there without a false gap', async () => {
-    const server = await serverForTest({
+    const server = await hostedForTest({
       heartbeat: '100ms',
       'replay-events': 2,
       'replay-bytes': '1KiB',
@@ -408,7 +418,7 @@ describe('heartbeat', () => {
   });
 
   test('heartbeats do not fall behind an event: positions on a line never go back', async () => {
-    const server = await serverForTest({ heartbeat: '100ms' });
+    const server = await hostedForTest({ heartbeat: '100ms' });
     const line = await open(server, '/c');
     for (let i = 0; i < 5; i++) {
       const beats = line.blocks.filter((block) => block.comment === 'keepalive').length;
@@ -424,7 +434,7 @@ describe('heartbeat', () => {
 });
 
 test('--flush-interval holds events back for at most that long and loses none', async () => {
-  const server = await serverForTest({ 'flush-interval': '300ms' });
+  const server = await hostedForTest({ 'flush-interval': '300ms' });
   const line = await open(server, '/c');
   const publishedAtMs = performance.now();
   for (let i = 1; i <= 5; i++) await server.publish('c', `n${i}`);
@@ -440,7 +450,7 @@ test('--flush-interval holds events back for at most that long and loses none', 
 
 describe('several channels on one line', () => {
   test('each event comes as the object that names its channel, ids in order over all', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/a,b,c');
     await server.publish('a', 'one', 'notice');
     await server.publish('b', 'two "quoted"\nline');
@@ -461,7 +471,7 @@ describe('several channels on one line', () => {
   });
 
   test('replay over several channels is in id order, and so is what follows', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     for (let i = 1; i <= 30; i++) await server.publish('abc'[(i * 7) % 3]!, `n${i}`);
     const line = await open(server, '/c,a,b', from(10));
     for (let i = 31; i <= 40; i++) await server.publish('abc'[(i * 5) % 3]!, `n${i}`);
@@ -471,7 +481,7 @@ describe('several channels on one line', () => {
   });
 
   test('last=N is the newest N of each of its channels', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     for (let i = 1; i <= 9; i++) await server.publish('ab'[i % 2]!, `n${i}`);
     const line = await open(server, '/a,b?last=2');
     await line.waitForId(9);
@@ -479,7 +489,7 @@ describe('several channels on one line', () => {
   });
 
   test('duplicates collapse: /a,b,a is /a,b, and each event comes once', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await open(server, '/a,b,a');
     await server.publish('a', 'x');
     await server.publish('b', 'y');
@@ -499,7 +509,7 @@ describe('several channels on one line', () => {
   });
 
   test('a gap on any of its channels is told', async () => {
-    const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
+    const server = await hostedForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
     await server.publish('a', 'first');
     for (let round = 0; round < 20; round++) {
       await server.publishBatch(

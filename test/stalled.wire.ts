@@ -4,9 +4,10 @@
  */
 import { expect, onTestFinished, test } from 'vitest';
 import { readPortTotals } from '../src/linux/sockets.js';
+import { begunBefore } from './support/begun.js';
 import { SseLine, withoutOutdated, type Block } from './support/line.js';
 import { FaultProxy } from './support/proxy.js';
-import { serverForTest } from './support/server.js';
+import { serverForTest, TestServer } from './support/server.js';
 import { DEADLINE_MS } from './support/wire.js';
 
 const STALLED_LINES = 1000;
@@ -57,6 +58,23 @@ class Ids {
     this.lastAtMs = performance.now();
   };
 }
+
+/** A server with a line whose peer has vanished, and that has stalled. */
+const vanishing = begunBefore(async (atEnd) => {
+  const server = await TestServer.start();
+  atEnd(() => server.kill());
+  const proxy = await FaultProxy.start(server.port, atEnd);
+  const vanished = await SseLine.open(proxy.port, '/feed', { keep: false });
+  const control = await SseLine.open(server.port, '/feed', { keep: false });
+  atEnd(() => (vanished.close(), control.close()));
+  proxy.newest.silence();
+  let last = 0;
+  for (let i = 0; i < 20; i++)
+    await control.waitForId((last = (await server.publishBatch('feed', events)).last));
+  const { lines } = await server.stats();
+  expect(lines).toMatchObject({ open: 2, stalled: 1 });
+  return { server, control, last };
+});
 
 function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
@@ -220,18 +238,9 @@ test('a reader slower than the feed is told each gap where its ids jump, and now
 }, 30_000);
 
 test('a peer that vanished without closing is given up about ten seconds after it stalled, and counted', async () => {
-  const server = await serverForTest();
-  const proxy = await FaultProxy.start(server.port);
-  const vanished = await SseLine.open(proxy.port, '/feed', { keep: false });
-  const control = await SseLine.open(server.port, '/feed', { keep: false });
-  onTestFinished(() => (vanished.close(), control.close()));
-  proxy.newest.silence();
-  let last = 0;
-  for (let i = 0; i < 20; i++)
-    await control.waitForId((last = (await server.publishBatch('feed', events)).last));
-  const { lines } = await server.stats();
-  expect(lines).toMatchObject({ open: 2, stalled: 1 });
-  await server.statsUntil('it is given up', (stats) => stats.lines.open === 1, 20_000);
+  const { value, leftMs } = vanishing();
+  const { server, control, last } = value;
+  await server.statsUntil('it is given up', (stats) => stats.lines.open === 1, leftMs(20_000));
   const { counters } = await server.stats();
   expect(counters).toMatchObject({
     lines_closed_total: 1,

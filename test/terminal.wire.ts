@@ -5,6 +5,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { Pty, screenOf, type Ended } from './support/pty.js';
+import { hostedForTest } from './support/hosted.js';
 import { serverForTest } from './support/server.js';
 
 /** Long enough for a machine that does other things beside. */
@@ -23,6 +24,19 @@ function expectRestored({ raw, screen, modes }: Ended): void {
 
 const CAPACITY = ['capacity', '--lines', '100', '--budget', '10s'];
 
+/** Presses Ctrl-C at that moment. */
+async function interrupted(pty: Pty, moment: RegExp): Promise<Ended> {
+  await pty.until(moment);
+  pty.pressCtrlC();
+  return pty.ended();
+}
+
+function expectInterrupted(ended: Ended): void {
+  // No line of the bar is left, whole or in part.
+  expect([ended.exitCode, ended.screen]).toEqual([130, ['']]);
+  expectRestored(ended);
+}
+
 /** A load that would take an hour. */
 const load = (url: string): string[] =>
   `load --url ${url}/c --connections 20 --rate 20 --duration 1h --processes 2`.split(' ');
@@ -35,14 +49,7 @@ describe('capacity', () => {
   ])(
     'is ended by Ctrl-C %s',
     async (_, moment) => {
-      const pty = new Pty(CAPACITY);
-      await pty.until(moment);
-      pty.pressCtrlC();
-      const ended = await pty.ended();
-      expectRestored(ended);
-      expect(ended.exitCode).toBe(130);
-      // No line of the bar is left, whole or in part.
-      expect(ended.screen).toEqual(['']);
+      expectInterrupted(await interrupted(new Pty(CAPACITY), moment));
     },
     RUN_MS,
   );
@@ -78,7 +85,7 @@ describe('load', () => {
   it(
     'is ended early by Ctrl-C while it publishes, and prints its table on a clean screen',
     async () => {
-      const server = await serverForTest();
+      const server = await hostedForTest();
       const pty = new Pty(load(server.url));
       await pty.until(/publishing \[-+\] 0 %, \d+ deliveries\/s/);
       pty.pressCtrlC();
@@ -115,7 +122,7 @@ describe('load', () => {
   it.each(['SIGINT', 'SIGTERM'] as const)(
     'is ended by %s while it connects, when it has nothing to print',
     async (signal) => {
-      const server = await serverForTest();
+      const server = await hostedForTest();
       const pty = new Pty([...load(server.url), '--ramp', '1/s']);
       await pty.until(/connecting \[=*-+\] [1-9]\d? %/);
       if (signal === 'SIGINT') pty.pressCtrlC();
@@ -136,7 +143,7 @@ describe('doctor', () => {
   it.each(['SIGINT', 'SIGTERM'] as const)(
     'is ended by %s while it watches a stream',
     async (signal) => {
-      const server = await serverForTest();
+      const server = await hostedForTest();
       const pty = new Pty(['doctor', '--through', `${server.url}/doctor`, '--through-idle', '1h']);
       await server.statsUntil('its stream', ({ lines }) => lines.open > 0);
       if (signal === 'SIGINT') pty.pressCtrlC();

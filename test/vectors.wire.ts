@@ -6,7 +6,8 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { FaultProxy } from './support/proxy.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
 import {
   launchChromium,
   openPage,
@@ -29,7 +30,7 @@ const expected = (vectors: readonly [string, string][]): Received[] =>
   }));
 
 async function publishAll(
-  server: TestServer,
+  server: ServerUnderTest,
   vectors: readonly [string, string][] = VECTORS,
 ): Promise<void> {
   for (const [, data] of vectors) await server.publish('vectors', data, 'vector');
@@ -110,12 +111,12 @@ const READERS: readonly [string, (url: string, origin: string) => Promise<Reader
 
 describe.each(READERS)('%s', (_name, open) => {
   async function setUp(): Promise<{
-    server: TestServer;
+    server: ServerUnderTest;
     proxy: FaultProxy;
     read: (query?: string) => Promise<Reader>;
   }> {
     const origin = await servePage();
-    const server = await serverForTest({ 'allow-origin': origin, 'replay-bytes': '64MiB' });
+    const server = await hostedForTest({ 'allow-origin': origin, 'replay-bytes': '64MiB' });
     const proxy = await FaultProxy.start(server.port);
     return { server, proxy, read: (query = '') => open(`${proxy.url}/vectors${query}`, origin) };
   }

@@ -5,7 +5,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine, sharedControl } from './support/control.js';
 import { Random } from './support/random.js';
-import { serverForTest } from './support/server.js';
+import { hostedForTest } from './support/hosted.js';
 import {
   closeBytes,
   closePayload,
@@ -444,7 +444,7 @@ describe('RFC 6455: frames as they must not be', () => {
 });
 
 test('noise, and frames put together at random, leave nothing behind: the same seed each time', async () => {
-  const server = await serverForTest();
+  const server = await hostedForTest();
   const control = await ControlLine.open(server);
   onTestFinished(() => control.line.close());
   const random = new Random(6455);

@@ -5,7 +5,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
-import { serverForTest, sharedServer, type TestServer } from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+import { serverForTest } from './support/server.js';
 import {
   closeBytes,
   frameBytes,
@@ -17,7 +19,7 @@ import {
 
 /** What a message adds to the counters of messages. */
 async function messageCounts(
-  server: TestServer,
+  server: ServerUnderTest,
 ): Promise<{ received: number; refused: number; accepted: number }> {
   const { counters } = await server.stats();
   return {
@@ -29,7 +31,7 @@ async function messageCounts(
 
 /** Sends a message that must be refused, without an event and without an end of the connection. */
 async function expectRefused(
-  server: TestServer,
+  server: ServerUnderTest,
   line: WebSocketLine,
   text: string | Uint8Array,
   code: string,
@@ -48,7 +50,7 @@ async function expectRefused(
 }
 
 describe('what is taken', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   test.each([
     ['a string', '"r1"'],
@@ -80,7 +82,7 @@ describe('what is taken', () => {
   });
 
   test('an event goes to the channel of the URL, or to the one that is named', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const [own, other] = await Promise.all(
       ['/own', '/other'].map((path) => SseLine.open(server.port, path)),
     );
@@ -104,7 +106,7 @@ describe('what is taken', () => {
   });
 
   test('on several channels the channel must be named', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await openWebSocket(server, '/a,b');
     await expectRefused(server, line, '{"publish":{"data":1},"ref":1}', 'HOLDLINE_BAD_CHANNEL');
     expect(line.replies[0]!.error!.ref).toBe(1);
@@ -115,7 +117,7 @@ describe('what is taken', () => {
   });
 
   test('strings are text, line breaks and all; anything else is JSON', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const sse = await SseLine.open(server.port, '/c');
     onTestFinished(() => sse.close());
     const line = await openWebSocket(server, '/c');
@@ -179,7 +181,7 @@ describe('what is taken', () => {
   });
 
   test('line breaks between the tokens of JSON become blanks in a line and data lines in an event stream', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const sse = await SseLine.open(server.port, '/c');
     onTestFinished(() => sse.close());
     const line = await openWebSocket(server, '/c');
@@ -211,7 +213,7 @@ describe('what is taken', () => {
   });
 
   test('100 messages at once are answered in their order with rising ids, and their events come in that order', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await openWebSocket(server, '/c');
     for (let ref = 1; ref <= 100; ref++) line.send(`{"publish":{"data":${ref}},"ref":${ref}}`);
     await line.waitFor(
@@ -226,7 +228,7 @@ describe('what is taken', () => {
   });
 
   test('`ws` publishes and hears itself, beside what others publish over HTTP', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const client = await WsClient.open(server, '/c');
     await server.publish('c', 'by HTTP');
     client.socket.send(JSON.stringify({ publish: { data: { by: 'ws' }, event: 'e' }, ref: 'r' }));
@@ -260,7 +262,7 @@ describe('what is taken', () => {
   });
 
   test('an event of the largest size that HTTP takes is taken', async () => {
-    const server = await serverForTest({ 'max-event-bytes': '4KiB' });
+    const server = await hostedForTest({ 'max-event-bytes': '4KiB' });
     const size = await largestText(server);
     const line = await openWebSocket(server, '/c');
     await line.publish({ data: 'x'.repeat(size) });
@@ -275,7 +277,7 @@ describe('what is taken', () => {
 });
 
 /** Characters of the largest text event that a POST to `/c` may carry, by halving. */
-async function largestText(server: TestServer): Promise<number> {
+async function largestText(server: ServerUnderTest): Promise<number> {
   let [fits, tooLarge] = [0, 8192];
   while (tooLarge - fits > 1) {
     const size = (fits + tooLarge) >> 1;
@@ -402,7 +404,7 @@ describe('who may publish', () => {
   const KEY = 'a-publish-key-for-tests';
 
   test('with a publish key: without it HOLDLINE_UNAUTHORIZED, unread, and the line stays; with it on the upgrade, ok', async () => {
-    const server = await serverForTest({ 'open-publish': false, 'publish-key': KEY });
+    const server = await hostedForTest({ 'open-publish': false, 'publish-key': KEY });
     const [without, wrong, right] = await Promise.all(
       [{}, { Authorization: 'Bearer not-the-key' }, { Authorization: `Bearer ${KEY}` }].map(
         (headers) => openWebSocket(server, '/c', { headers }),
@@ -425,13 +427,13 @@ describe('who may publish', () => {
   });
 
   test('with a publish key a query is no place for it', async () => {
-    const server = await serverForTest({ 'open-publish': false, 'publish-key': KEY });
+    const server = await hostedForTest({ 'open-publish': false, 'publish-key': KEY });
     const line = await openWebSocket(server, `/c?key=${KEY}&authorization=${KEY}`);
     await expectRefused(server, line, '{"publish":{"data":1}}', 'HOLDLINE_UNAUTHORIZED');
   });
 
   test('without a key and without --open-publish nobody may', async () => {
-    const server = await serverForTest({ 'open-publish': false });
+    const server = await hostedForTest({ 'open-publish': false });
     const line = await openWebSocket(server, '/c', {
       headers: { Authorization: `Bearer ${server.opsKey}` },
     });
@@ -440,7 +442,7 @@ describe('who may publish', () => {
 });
 
 test('past a full admission queue each message is told HOLDLINE_PUBLISH_BUSY; what was accepted is delivered once, in order', async () => {
-  const server = await serverForTest({
+  const server = await hostedForTest({
     'replay-bytes': '512MiB',
     'replay-total': '1GiB',
     'replay-events': 1_000_000,

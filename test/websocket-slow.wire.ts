@@ -3,10 +3,11 @@
  * line notices nothing.
  */
 import { expect, onTestFinished, test } from 'vitest';
+import { begunBefore } from './support/begun.js';
 import { withoutOutdated } from './support/line.js';
 import { ControlLine } from './support/control.js';
 import { FaultProxy } from './support/proxy.js';
-import { KERNEL_BUFFERS, serverForTest, type Flags, type TestServer } from './support/server.js';
+import { KERNEL_BUFFERS, serverForTest, TestServer, type Flags } from './support/server.js';
 import {
   frameBytes,
   OPCODE,
@@ -45,6 +46,26 @@ async function setUp(flags: Flags = {}): Promise<{ server: TestServer; control: 
   onTestFinished(() => control.line.close());
   return { server, control };
 }
+
+/** A server with four WebSockets, of which three will be given up. */
+const silent = begunBefore(async (atEnd) => {
+  // The shortest heartbeat: the native timer has ticks of 4 s and closes after 8 s or more.
+  const server = await TestServer.start({ ...KERNEL_BUFFERS, heartbeat: '1s' });
+  atEnd(() => server.kill());
+  const control = await ControlLine.open(server, 'feed');
+  atEnd(() => control.line.close());
+  const proxy = await FaultProxy.start(server.port, atEnd);
+  const vanished = await openWebSocket(proxy, '/feed', {}, atEnd);
+  const mute = await openWebSocket(server, '/feed', { answers: false }, atEnd);
+  const answering = await openWebSocket(server, '/feed', {}, atEnd);
+  const stalled = await openWebSocket(server, '/bulk', { keep: false }, atEnd);
+  expect((await server.stats()).lines.byTransport.websocket).toBe(4);
+  proxy.newest.silence();
+  stalled.connection.pause();
+  for (let i = 0; i < 20; i++) await server.publishBatch('bulk', events);
+  expect((await server.stats()).lines.stalled).toBe(1);
+  return { server, control, vanished, mute, answering };
+});
 
 /** Publishes so many MB to `feed`; returns the last id. */
 async function publishMegabytes(server: TestServer, count: number): Promise<number> {
@@ -327,22 +348,12 @@ test('a client that pings without end and reads no pong is closed, and comes bac
 }, 60_000);
 
 test('a peer that vanished, one that answers no ping, and one that stalls for good are closed within the idle time; others stay', async () => {
-  // The shortest heartbeat: the native timer has ticks of 4 s and closes after 8 s or more.
-  const { server, control } = await setUp({ heartbeat: '1s' });
-  const proxy = await FaultProxy.start(server.port);
-  const vanished = await openWebSocket(proxy, '/feed');
-  const mute = await openWebSocket(server, '/feed', { answers: false });
-  const answering = await openWebSocket(server, '/feed');
-  const stalled = await openWebSocket(server, '/bulk', { keep: false });
-  expect((await server.stats()).lines.byTransport.websocket).toBe(4);
-  proxy.newest.silence();
-  stalled.connection.pause();
-  for (let i = 0; i < 20; i++) await server.publishBatch('bulk', events);
-  expect((await server.stats()).lines.stalled).toBe(1);
+  const { value, leftMs } = silent();
+  const { server, control, vanished, mute, answering } = value;
   await server.statsUntil(
     'three are given up',
     (stats) => stats.lines.byTransport.websocket === 1,
-    40_000,
+    leftMs(40_000),
   );
   await mute.waitForClose();
   expect([vanished.closed, answering.closed]).toEqual([false, false]);

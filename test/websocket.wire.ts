@@ -1,13 +1,9 @@
 /** WebSockets on the wire: handshake, messages, replay, gap and end. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
-import {
-  KERNEL_BUFFERS,
-  serverForTest,
-  sharedServer,
-  type Flags,
-  type TestServer,
-} from './support/server.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
+import type { ServerUnderTest } from './support/server-under-test.js';
+import { KERNEL_BUFFERS, serverForTest, type Flags } from './support/server.js';
 import {
   acceptOf,
   handshakeBytes,
@@ -20,8 +16,12 @@ import {
 import { codeOf, exchange, HttpClient, RawConnection, type Answer } from './support/wire.js';
 
 /** A server with `count` events, ids from 1, data `n<id>`, on one channel. */
-async function withEvents(channel: string, count: number, flags: Flags = {}): Promise<TestServer> {
-  const server = await serverForTest(flags);
+async function withEvents(
+  channel: string,
+  count: number,
+  flags: Flags = {},
+): Promise<ServerUnderTest> {
+  const server = await hostedForTest(flags);
   const events = Array.from({ length: count }, (_, i) => ({ data: `n${i + 1}` }));
   if (count > 0) await server.publishBatch(channel, events);
   return server;
@@ -31,8 +31,8 @@ async function withEvents(channel: string, count: number, flags: Flags = {}): Pr
  * A server that no longer holds most of what was published to `c`: the last id, and the oldest that
  * is held.
  */
-async function withLosses(): Promise<{ server: TestServer; last: number; oldest: number }> {
-  const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
+async function withLosses(): Promise<{ server: ServerUnderTest; last: number; oldest: number }> {
+  const server = await hostedForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
   let last = 0;
   for (let round = 0; round < 20; round++) {
     const events = Array.from({ length: 100 }, (_, i) => ({
@@ -55,7 +55,7 @@ function refusal(port: number, path: string, headers: HandshakeHeaders = {}): Pr
 }
 
 /** Opens a WebSocket, closes it, and gives the status of its handshake. */
-async function openAndClose(server: TestServer): Promise<number> {
+async function openAndClose(server: ServerUnderTest): Promise<number> {
   const line = await openWebSocket(server, '/c');
   line.close();
   await line.waitForClose();
@@ -63,7 +63,7 @@ async function openAndClose(server: TestServer): Promise<number> {
 }
 
 describe('handshake', () => {
-  const shared = sharedServer();
+  const shared = sharedHosted();
 
   test('the 101 is the documented set of headers and nothing else', async () => {
     const server = await withEvents('c', 3);
@@ -200,7 +200,7 @@ describe('handshake', () => {
   );
 
   test('its own Origin and a listed one are welcome', async () => {
-    const server = await serverForTest({ 'allow-origin': 'https://app.example' });
+    const server = await hostedForTest({ 'allow-origin': 'https://app.example' });
     for (const origin of [`http://127.0.0.1:${server.port}`, 'https://app.example']) {
       const line = await openWebSocket(server, '/c', { headers: { Origin: origin } });
       expect(line.head.status).toBe(101);
@@ -234,7 +234,7 @@ describe('handshake', () => {
   );
 
   test('more than --max-connections is 503 and when to come back; a place that is left is free', async () => {
-    const server = await serverForTest({ 'max-connections': 2 });
+    const server = await hostedForTest({ 'max-connections': 2 });
     const lines = [await openWebSocket(server, '/c'), await openWebSocket(server, '/d')];
     const answer = await refusal(server.port, '/c');
     expect([answer.status, codeOf(answer)]).toEqual([503, 'HOLDLINE_LINES_FULL']);
@@ -271,7 +271,7 @@ describe('handshake', () => {
   }, 15_000);
 
   test('150 WebSockets, one after the other and ended in every mode, leave no socket counted: the cap holds 2', async () => {
-    const server = await serverForTest({ 'max-connections': 2 });
+    const server = await hostedForTest({ 'max-connections': 2 });
     for (let round = 0; round < 50; round++) {
       const lines = await Promise.all(ids(1, 2).map(() => openWebSocket(server, '/c')));
       if (round % 4 === 0) lines[0]!.close(1000);
@@ -310,7 +310,7 @@ describe('handshake', () => {
 
 describe('live', () => {
   test('each event is the line of the NDJSON encoding, byte for byte', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await openWebSocket(server, '/c');
     const client = await WsClient.open(server, '/c');
     await server.publish('c', 'hello', 'notice');
@@ -333,7 +333,7 @@ describe('live', () => {
   });
 
   test('several channels come on one line in id order; one that is named twice comes once', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     const line = await openWebSocket(server, '/a,b,a');
     for (let i = 1; i <= 30; i++) await server.publish('abc'[(i * 7) % 3]!, `n${i}`);
     const expected = ids(1, 30).filter((id) => (id * 7) % 3 < 2);
@@ -344,7 +344,7 @@ describe('live', () => {
   });
 
   test('a quiet line is sent no message: heartbeats are for streams', async () => {
-    const server = await serverForTest({ heartbeat: '100ms' });
+    const server = await hostedForTest({ heartbeat: '100ms' });
     const line = await openWebSocket(server, '/c');
     const sse = await SseLine.open(server.port, '/c');
     onTestFinished(() => sse.close());
@@ -426,7 +426,7 @@ describe('replay', () => {
   });
 
   test('over several channels it is in id order, and so is what follows', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     for (let i = 1; i <= 30; i++) await server.publish('abc'[(i * 7) % 3]!, `n${i}`);
     const line = await openWebSocket(server, '/c,a,b?since=10');
     for (let i = 31; i <= 40; i++) await server.publish('abc'[(i * 5) % 3]!, `n${i}`);
@@ -438,7 +438,7 @@ describe('replay', () => {
   });
 
   test('10,000 events come in messages of whole lines, none over 16,376 bytes', async () => {
-    const server = await serverForTest({ 'replay-events': 20_000, 'replay-bytes': '16MiB' });
+    const server = await hostedForTest({ 'replay-events': 20_000, 'replay-bytes': '16MiB' });
     const events = Array.from({ length: 10_000 }, (_, i) => ({
       data: `${i}:${'é'.repeat(i % 200)}`,
     }));
@@ -459,7 +459,7 @@ describe('replay', () => {
   });
 
   test('a line of more than 16,376 bytes is a message of its own, in a replay and live', async () => {
-    const server = await serverForTest({ 'replay-events': 1000, 'replay-bytes': '4MiB' });
+    const server = await hostedForTest({ 'replay-events': 1000, 'replay-bytes': '4MiB' });
     const lineBytes = [
       100,
       MESSAGE_BYTES,
@@ -596,7 +596,7 @@ describe('gap and end', () => {
   });
 
   test('DELETE of its only channel ends it with `deleted` and 1000; one with another channel stays', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     await server.publish('a', 'x');
     const [single, both] = [await openWebSocket(server, '/a'), await openWebSocket(server, '/a,b')];
     expect((await server.request('DELETE', '/a', { headers: server.opsHeaders })).status).toBe(200);

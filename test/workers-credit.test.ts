@@ -105,6 +105,27 @@ test('appends to a full channel wait in their order, and move no other channel',
   await expect(Promise.all(waiting)).resolves.toEqual([[2], [3, 4]]);
 });
 
+test('what waits for the credit of all channels goes on when another channel gives it free', async () => {
+  const credit = new Credit(10 * COST, 2 * COST);
+  credit.sent(event('large', COST));
+  const log: ConstructorParameters<typeof Appends>[0] = {
+    kept: () => Promise.resolve(undefined),
+    append: () => Promise.resolve([1]),
+  };
+  const appends = new Appends(log, new FakeClock(), (...asked) => credit.roomFor(...asked));
+  const waiting = appends.append('w', [event('other')]);
+  expect(appends.waitingCount).toBe(1);
+  credit.entered('large', 2 * COST);
+  appends.proceed(['large']);
+  await expect(waiting).resolves.toEqual([1]);
+});
+
+test('what is let in and not committed yet counts against the credit of all', () => {
+  const credit = new Credit(10 * COST, 2 * COST);
+  expect(credit.roomFor('a', COST, 0, COST)).toBe('room');
+  expect(credit.roomFor('a', COST, 0, 2 * COST)).toBe('all are full');
+});
+
 test('a batch waits for all of its channels, and holds up none that is before it', async () => {
   const it = rig();
   it.full.add('b');

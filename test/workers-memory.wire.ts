@@ -11,7 +11,7 @@ import { linesOnAll, page, until, workerOf, type Connections } from './support/w
 
 const MiB = 2 ** 20;
 /** Lines of one worker that stall, each with some 100 KB in the kernel. */
-const STALLED = 400;
+const STALLED = 350;
 
 type Memory = MemoryReport & { readonly supervisorRssBytes: number };
 
@@ -43,18 +43,25 @@ async function linesOfOne(server: TestServer, count: number): Promise<NdjsonLine
 /** How connections of their own are answered, enough of them that each worker has some. */
 async function answers(server: TestServer): Promise<string[]> {
   const asked = await Promise.all(
-    Array.from({ length: 16 }, () =>
-      server.request('GET', '/calm?since=latest&wait=1', { headers: { Prefer: 'wait=1' } }),
-    ),
+    Array.from({ length: 16 }, () => server.request('GET', '/calm?since=latest&wait=1')),
   );
   return asked.map((answer) => (answer.status === 204 ? 'waited' : codeOf(answer)));
 }
 
-test('a crowd that stalls on one worker fills the budget of both; a worker that dies is replaced nevertheless', async () => {
-  const empty = await serverForTest({ workers: 2, 'ops-key': 'ops' });
-  const { rssBytes, supervisorRssBytes } = await memoryOf(empty);
-  empty.kill();
-  const budgetMiB = Math.ceil((rssBytes + supervisorRssBytes) / MiB) + 40;
+/** What a budget is refused with that the processes fill before the first line. */
+function refusedStart(budgetMiB: number): { readonly takenMiB: number; readonly status: unknown } {
+  const args = ['serve', '--port=0', '--open-publish', '--workers=2'];
+  const { status, stderr } = runHoldline([...args, `--memory-budget=${budgetMiB}MiB`]);
+  const taken =
+    /\(--memory-budget\) has no room for a line: workers and supervisor take about (\d+\.\d) MiB/;
+  return { takenMiB: Number(taken.exec(stderr)?.[1]), status };
+}
+
+test('it has room for all of them or is refused; a crowd that stalls on one worker fills it for both', async () => {
+  // More than one process takes, and less than three.
+  const { takenMiB, status } = refusedStart(110);
+  expect(status).toBe(2);
+  const budgetMiB = Math.ceil(takenMiB) + 40;
   const budgetBytes = budgetMiB * MiB;
   const server = await serverForTest({
     workers: 2,
@@ -76,39 +83,15 @@ test('a crowd that stalls on one worker fills the budget of both; a worker that 
   );
   const full = await memoryOf(server);
   expect(full.budget).toMatchObject({ bytes: budgetBytes, full: true });
-  // Of all processes and the sockets of the port, and no worker reads them twice.
-  const { usedBytes } = full.budget!;
-  const allBytes = full.rssBytes + full.supervisorRssBytes + full.kernel!.tcpBytes!;
-  expect(usedBytes).toBeGreaterThan(full.rssBytes);
-  expect(usedBytes).toBeLessThan(allBytes + 32 * MiB);
+  // Of all processes and the sockets of the port, and no worker reads them twice. The parts are
+  // read at different times.
+  await until('each is counted once', async () => {
+    const { budget, rssBytes, supervisorRssBytes, kernel } = await memoryOf(server);
+    const allBytes = rssBytes + supervisorRssBytes + kernel!.tcpBytes!;
+    return budget!.usedBytes > rssBytes && budget!.usedBytes < allBytes + 32 * MiB;
+  });
 
   // Those that were there, and publishers, notice nothing.
   const last = await server.publish('calm', 'x');
   for (const line of calm) await line.waitForId(last);
-  const { workers } = await page(server, 'stats');
-  const [, other] = workers.pids;
-  process.kill(other!, 'SIGKILL');
-  await until('another one serves', async () => {
-    const now = (await page(server, 'stats')).workers;
-    return now.serving === 2 && now.restarts === 1;
-  });
-  for (const line of crowd) line.close();
-  await until('there is room on both again', async () =>
-    (await answers(server)).every((answer) => answer === 'waited'),
-  );
-  expect((await memoryOf(server)).budget).toMatchObject({ full: false });
-});
-
-test('one that all processes fill together, and not one alone, is refused at the start', () => {
-  const { status, stderr } = runHoldline([
-    'serve',
-    '--port=0',
-    '--open-publish',
-    '--workers=2',
-    '--memory-budget=110MiB',
-  ]);
-  expect(stderr).toMatch(
-    /memory budget of 110\.0 MiB .* workers and supervisor take about \d+\.\d MiB before the first/,
-  );
-  expect(status).toBe(2);
 });

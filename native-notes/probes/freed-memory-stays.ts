@@ -1,10 +1,15 @@
 // Resident memory after buffers of a ring's size are freed: the first time, when the allocator has
 // learnt their size, and after malloc_trim().
+import { extname } from 'node:path';
 import { loadAllocator } from '../../src/native/allocator.js';
 import { NotHere, main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
-const allocatorModule = new URL('../../src/native/allocator.ts', import.meta.url).href;
+// Compiled or not, as this file is.
+const allocatorModule = new URL(
+  `../../src/native/allocator${extname(import.meta.url)}`,
+  import.meta.url,
+).href;
 
 const script = `
   const { loadAllocator } = await import(${JSON.stringify(allocatorModule)});

@@ -52,7 +52,9 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>Notifications</title>
   });
 </script>`;
 
-const app = createHttpServer(async (request, response) => {
+const app = createHttpServer((request, response) => void respond(request, response));
+
+async function respond(request, response) {
   const { pathname, searchParams } = new URL(request.url, ORIGIN);
   const user = searchParams.get('user');
   if (pathname === '/login' && /^[a-z]+$/.test(user)) {
@@ -71,5 +73,5 @@ const app = createHttpServer(async (request, response) => {
   } else {
     response.setHeader('Content-Type', 'text/html').end(PAGE);
   }
-});
+}
 app.listen(APP_PORT, '127.0.0.1', () => console.log(`open ${ORIGIN}`));

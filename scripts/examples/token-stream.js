@@ -65,7 +65,9 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>Token stream</title>
   };
 </script>`;
 
-const app = createHttpServer(async (request, response) => {
+const app = createHttpServer((request, response) => void respond(request, response));
+
+async function respond(request, response) {
   if (request.method !== 'POST') {
     response.setHeader('Content-Type', 'text/html').end(PAGE);
     return;
@@ -78,5 +80,5 @@ const app = createHttpServer(async (request, response) => {
   response
     .setHeader('Content-Type', 'application/json')
     .end(JSON.stringify({ stream: `http://127.0.0.1:${PORT}/${name}` }));
-});
+}
 app.listen(APP_PORT, '127.0.0.1', () => console.log(`open http://127.0.0.1:${APP_PORT}`));

@@ -23,6 +23,7 @@ export function openLog({ logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 
   closeLog: () => Promise<void>;
 } {
   const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES_MAX });
+  outliveStdout(stdout);
   const isText = logFormat === 'text' || (logFormat === 'auto' && process.stdout.isTTY);
   const colour = mayColour(process.stdout, process.env);
   const asText: DestinationStream & { flushSync(): void } = {
@@ -38,12 +39,29 @@ export function openLog({ logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 
   const closeLog = (): Promise<void> =>
     new Promise((resolve) => {
       stdout.once('close', () => resolve());
+      stdout.once('error', () => resolve());
       setTimeout(resolve, LOG_CLOSE_MS_MAX);
       // A signal or an error from now on would write to a closed stream, which throws.
       log.level = 'silent';
       stdout.end();
     });
   return { log, closeLog };
+}
+
+/**
+ * Lets the server go on where stdout takes nothing: its terminal is gone, or its disk is full.
+ * What was not written is tried again with the next entry, and dropped above the bound. Without a
+ * listener the error would end the server, and `flushSync`, which pino calls for a fatal entry and
+ * at exit, tries for ever.
+ */
+function outliveStdout(stdout: ReturnType<typeof destination>): void {
+  let isFailing = false;
+  stdout.on('error', () => (isFailing = true));
+  stdout.on('write', () => (isFailing = false));
+  const flushSync = stdout.flushSync.bind(stdout);
+  stdout.flushSync = () => {
+    if (!isFailing) flushSync();
+  };
 }
 
 /** What the library tells this program. */

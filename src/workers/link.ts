@@ -165,6 +165,12 @@ export class Link {
     this.#stream.end();
   }
 
+  /** Ends it at once: what has come and is not read yet counts for nothing. */
+  abandon(): void {
+    this.#stream.destroy();
+    this.#end(PIPE_CLOSED);
+  }
+
   #take(chunk: Buffer): void {
     if (this.#isEnded) return;
     try {

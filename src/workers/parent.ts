@@ -41,6 +41,8 @@ export class Parent {
   /** Lines by channel that have changed here in this turn. */
   #changed = new Map<string, number>();
   readonly #shares = new Map<string, Share>();
+  /** What was lent after the welcome, while the server was not there to use it. */
+  readonly #lentEarly = new Map<string, number>();
 
   private constructor(link: Link, welcome: Welcome, clock: Clock) {
     this.#link = link;
@@ -112,7 +114,7 @@ export class Parent {
   /** What this worker may use of a number that all share; `inUse` says how many it does. */
   share(pool: string, inUse: () => number): Share {
     const share = new Share(
-      this.welcome.shares[pool] ?? 0,
+      (this.welcome.shares[pool] ?? 0) + this.#lentOf(pool),
       inUse,
       (count) => this.#link.tell('borrow', { pool, count }),
       (count) => this.#link.tell('return', { pool, count }),
@@ -141,6 +143,10 @@ export class Parent {
     this.#link.tell('pong', this.ownBytes());
   }
 
+  #lentOf(pool: string): number {
+    return this.#lentEarly.get(pool) ?? 0;
+  }
+
   #asked(name: string, value: unknown): unknown {
     switch (name) {
       case 'ping':
@@ -155,7 +161,9 @@ export class Parent {
         return undefined;
       case 'lent': {
         const { pool, count } = value as { readonly pool: string; readonly count: number };
-        this.#shares.get(pool)?.lent(count);
+        const share = this.#shares.get(pool);
+        if (share === undefined) this.#lentEarly.set(pool, this.#lentOf(pool) + count);
+        else share.lent(count);
         return undefined;
       }
       case 'recall':

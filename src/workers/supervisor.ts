@@ -321,7 +321,13 @@ export class Supervisor implements ProcessesOwner {
         }
       }),
     );
-    return { answers, report: this.report };
+    // What one has counted that has ended meanwhile is in the report: it would be told twice.
+    const told = answers.map(({ answer, ...facts }) =>
+      this.#workers.at(facts.place)?.spawn === facts.spawn
+        ? { ...facts, answer }
+        : { ...facts, isSilent: true },
+    );
+    return { answers: told, report: this.report };
   }
 }
 

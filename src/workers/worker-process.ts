@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../clock.js';
 import { asError } from '../errors.js';
 import { WORKER_END_MS_MAX } from '../limits.js';
-import { Credit } from './credit.js';
+import type { Credit } from './credit.js';
 import { FRAME, linesFrame, readAppend, readCounts, type Frame } from './frames.js';
 import { Link, PIPE_CLOSED } from './link.js';
 
@@ -88,9 +88,11 @@ export class WorkerProcess {
       clock,
     );
     child.on('error', (error) => this.#end(`could not be started: ${asError(error).message}`));
-    child.on('exit', (code, signal) =>
-      this.#end(signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`),
-    );
+    child.on('exit', (code, signal) => {
+      // It may have said so in bytes that are not read yet.
+      if (code === 0 && this.isServing) this.isEnding = true;
+      this.#end(signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`);
+    });
   }
 
   get pid(): number | undefined {
@@ -161,6 +163,7 @@ export class WorkerProcess {
 
   /** Its process ends by itself. One that does not is of no use without its log. */
   #linkEnded(reason: string): void {
+    if (this.#hasEnded) return;
     this.#lost = reason;
     this.#clock.later(WORKER_END_MS_MAX, () => {
       if (!this.#hasEnded) this.kill();
@@ -171,6 +174,8 @@ export class WorkerProcess {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     const isByItself = this.#lost === undefined || this.#lost === PIPE_CLOSED;
+    // An end may be heard of before the last bytes are read: they would lend and count to nobody.
+    this.link.abandon();
     this.#owner.ended(this, isByItself ? how : `${how} (${this.#lost})`);
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { serverForTest } from '../support/server.js';
+import { hostedForTest } from '../support/hosted.js';
 import { launchChromium } from '../support/sources.js';
 
 let browser: Browser;
@@ -29,7 +29,7 @@ const loop = (options: string): string => `globalThis.seen = []; globalThis.poll
 })();`;
 
 async function openTabs(options: string) {
-  const server = await serverForTest();
+  const server = await hostedForTest();
   const context = await browser.newContext();
   onTestFinished(() => context.close());
   const pages = await Promise.all(Array.from({ length: TABS }, () => context.newPage()));

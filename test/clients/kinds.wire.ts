@@ -6,7 +6,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { HELD_REFUSALS_MAX, SPARE_SOCKETS_MAX } from '../../src/limits.js';
 import { SseLine, stalledLine } from '../support/line.js';
 import { readMetrics } from '../support/prometheus.js';
-import { serverForTest, sharedServer, type TestServer } from '../support/server.js';
+import { hostedForTest, sharedHosted, type HostedServer } from '../support/hosted.js';
+import type { ServerUnderTest } from '../support/server-under-test.js';
 import { codeOf, HttpClient, RawConnection, requestBytes, type Answer } from '../support/wire.js';
 
 /** What Node's fetch and every browser's send, and EventSource beside it. */
@@ -15,7 +16,7 @@ const EVENT_SOURCE = { ...FETCH, 'Cache-Control': 'no-cache' };
 
 /** Opens a stream and gives what came, chunks taken apart, once it contains `mark`. */
 async function readUntil(
-  server: TestServer,
+  server: ServerUnderTest,
   path: string,
   headers: Readonly<Record<string, string>>,
   mark: string,
@@ -29,7 +30,7 @@ async function readUntil(
 }
 
 describe('what it is sent', () => {
-  const shared = sharedServer({ heartbeat: '100ms' });
+  const shared = sharedHosted({ heartbeat: '100ms' });
 
   test.each([
     ['EventSource', '', EVENT_SOURCE, true],
@@ -70,7 +71,7 @@ describe('what it is sent', () => {
   });
 
   test('an event stream of both kinds takes frames from one ring', async () => {
-    const server = await serverForTest();
+    const server = await hostedForTest();
     for (const headers of [EVENT_SOURCE, FETCH])
       void readUntil(server, '/c', headers, '\0').catch(() => {});
     await server.statsUntil('both lines', ({ lines }) => lines.open === 2);
@@ -86,8 +87,8 @@ describe('what it is sent', () => {
 });
 
 /** A server without room for another line, and a request for one. */
-async function fullServer(flags = {}): Promise<{ server: TestServer; holder: SseLine }> {
-  const server = await serverForTest({ 'max-connections': 1, retry: '500ms', ...flags });
+async function fullServer(flags = {}): Promise<{ server: HostedServer; holder: SseLine }> {
+  const server = await hostedForTest({ 'max-connections': 1, retry: '500ms', ...flags });
   const holder = await SseLine.open(server.port, '/c');
   onTestFinished(() => holder.close());
   return { server, holder };
@@ -99,7 +100,7 @@ interface Timed {
 }
 
 async function ask(
-  server: TestServer,
+  server: ServerUnderTest,
   headers: Readonly<Record<string, string>> = FETCH,
 ): Promise<Timed> {
   const client = await HttpClient.open(server.port);
@@ -110,7 +111,7 @@ async function ask(
 }
 
 /** Asks so often, and waits until all have been refused or are held. */
-async function askOften(server: TestServer, count: number): Promise<Promise<Timed>[]> {
+async function askOften(server: ServerUnderTest, count: number): Promise<Promise<Timed>[]> {
   const asked = Array.from({ length: count }, () => ask(server));
   await server.statsUntil(
     `${count} refusals`,
@@ -211,13 +212,13 @@ describe('a full server', () => {
     const client = await HttpClient.open(server.port);
     expect((await client.request('GET', '/-/ready')).status).toBe(200);
     const [held] = await askOften(server, 1);
-    server.signal('SIGTERM');
+    const drained = server.drain(10_000);
     const { answer } = await held!;
     expect([answer.status, answer.headers.get('connection')]).toEqual([503, 'close']);
     await holder.waitForEnd();
     const late = await client.request('GET', '/c', { headers: FETCH });
     expect([late.status, codeOf(late)]).toEqual([503, 'HOLDLINE_DRAINING']);
     stalled.close();
-    expect(await server.exited()).toBe(0);
+    await drained;
   });
 });

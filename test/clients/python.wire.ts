@@ -2,12 +2,12 @@
  * Readers in Python: what is special about `iter_lines()` of requests, and how it is read instead.
  */
 import { expect, onTestFinished, test } from 'vitest';
-import { serverForTest } from '../support/server.js';
+import { hostedForTest } from '../support/hosted.js';
 import { inPython } from './support/makes.js';
 import { Program } from './support/program.js';
 
 async function open(library: string) {
-  const server = await serverForTest();
+  const server = await hostedForTest();
   const program = new Program();
   const close = await inPython(library)(`${server.url}/c`, program);
   onTestFinished(() => void close());

@@ -2,14 +2,15 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { Browser } from 'playwright-core';
 import { WebSocket } from 'ws';
-import { serverForTest, sharedServer, type TestServer } from '../support/server.js';
+import { hostedForTest, sharedHosted } from '../support/hosted.js';
+import type { ServerUnderTest } from '../support/server-under-test.js';
 import { launchChromium } from '../support/sources.js';
 import { openWebSocket } from '../support/websocket.js';
 import { codeOf } from '../support/wire.js';
 
-const shared = sharedServer({ subprotocols: 'bearer,chat.v2' });
+const shared = sharedHosted({ subprotocols: 'bearer,chat.v2' });
 
-async function agreed(server: TestServer, offered: string): Promise<string | undefined> {
+async function agreed(server: ServerUnderTest, offered: string): Promise<string | undefined> {
   const line = await openWebSocket(server, '/c', {
     headers: { 'Sec-WebSocket-Protocol': offered },
   });
@@ -45,7 +46,7 @@ test('an offer in two fields is one list', async () => {
 });
 
 test('without the option `holdline` is agreed to', async () => {
-  const server = await serverForTest();
+  const server = await hostedForTest();
   expect(await agreed(server, 'bearer, holdline')).toBe('holdline');
   expect(await agreed(server, 'bearer')).toBeUndefined();
 });

@@ -15,7 +15,7 @@ import { tried } from './support/trial.js';
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 31));
 const CASES = Number(process.env['FUZZ_CASES'] ?? scaled(3_000, 200_000));
-const AT_ONCE = 16;
+const AT_ONCE = 32;
 /** How long a case is left alone when it has sent everything, ms. */
 const QUIET_MS = 25;
 

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { ControlLine } from '../support/control.js';
 import { SseLine } from '../support/line.js';
-import { TestServer } from '../support/server.js';
+import { HostedServer } from '../support/hosted.js';
 import { jsonOf, RawConnection } from '../support/wire.js';
 import { pause } from './support/actor.js';
 import { faultsOf } from './support/stage.js';
@@ -163,13 +163,13 @@ const CASES: readonly Case[] = [
   },
 ];
 
-let server: TestServer;
+let server: HostedServer;
 let control: ControlLine;
 beforeAll(async () => {
-  server = await TestServer.start({ 'publish-key': KEY, 'open-publish': false, 'ops-key': 'o' });
+  server = await HostedServer.start({ 'publish-key': KEY, 'open-publish': false, 'ops-key': 'o' });
   control = await ControlLine.open(server);
 });
-afterAll(() => server.kill());
+afterAll(() => server.end());
 
 /** Events that were published on the channels that are attacked. */
 async function eventsOf(channels: readonly string[]): Promise<number> {

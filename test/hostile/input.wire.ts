@@ -4,10 +4,11 @@
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished, test } from 'vitest';
+import { afterAll, onTestFinished, test } from 'vitest';
 import { sharedControl } from '../support/control.js';
 import { SseLine } from '../support/line.js';
-import { serverForTest, type TestServer } from '../support/server.js';
+import { hostedForTest } from '../support/hosted.js';
+import type { ServerUnderTest } from '../support/server-under-test.js';
 import { KEY, openWebSocket, WebSocketLine } from '../support/websocket.js';
 import { request, type Answer, type RequestParts } from '../support/wire.js';
 import { faultsOf } from './support/stage.js';
@@ -25,31 +26,53 @@ const START_MS = 20_000;
 
 const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
 
-/** A program that embeds the library. */
+/** A server of a program that embeds the library. */
 interface Program {
   readonly child: ChildProcess;
   readonly port: number;
   /** The error's code, where it did not start. */
   readonly code: string;
+  /** What the program has printed since this server was asked for. */
   output(): string;
 }
 
-async function embedded(hooks: string, publishing: 'open' | 'closed'): Promise<Program> {
-  const child = fork(PROGRAM, [hooks, publishing], {
+/** The program of all tests, for as long as nothing ends it. */
+let running: { readonly child: ChildProcess; output: string } | undefined;
+let embeddedCount = 0;
+afterAll(() => running?.child.kill('SIGKILL'));
+
+function start(): NonNullable<typeof running> {
+  const child = fork(PROGRAM, [], {
     execArgv: ['--import', 'tsx'],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
-  onTestFinished(() => void child.kill('SIGKILL'));
-  let output = '';
+  const program = { child, output: '' };
   for (const stream of [child.stdout!, child.stderr!])
-    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    stream.setEncoding('utf8').on('data', (text: string) => (program.output += text));
+  child.once('exit', () => (running = undefined));
+  return (running = program);
+}
+
+async function embedded(hooks: string, publishing: 'open' | 'closed'): Promise<Program> {
+  const program = running ?? start();
+  const { child } = program;
+  const before = program.output.length;
+  const number = ++embeddedCount;
   const { port = 0, code = '' } = await new Promise<{ port?: number; code?: string }>(
     (resolve, reject) => {
-      child.once('message', (message) => resolve(message as { port?: number; code?: string }));
-      child.once('exit', (status) => reject(new Error(`exit ${status} at start: ${output}`)));
+      const answered = (message: unknown): void => {
+        const answer = message as { number: number; port?: number; code?: string };
+        if (answer.number !== number) return;
+        child.off('message', answered).off('exit', ended);
+        resolve(answer);
+      };
+      const ended = (status: number | null): void =>
+        reject(new Error(`exit ${status} at start: ${program.output}`));
+      child.on('message', answered).once('exit', ended);
+      child.send({ number, hooks, publishing });
     },
   );
-  return { child, port, code, output: () => output };
+  return { child, port, code, output: () => program.output.slice(before) };
 }
 
 /** Asks and gives the status; 0 where there is no answer, since the process is gone. */
@@ -61,7 +84,7 @@ async function statusOf(asked: Promise<Answer>): Promise<number> {
 }
 
 /** Internal errors that were answered, and faults that were logged. */
-async function faults(server: TestServer): Promise<number> {
+async function faults(server: ServerUnderTest): Promise<number> {
   return (
     ((await server.stats()).counters.refused['HOLDLINE_INTERNAL'] ?? 0) + faultsOf(server).length
   );
@@ -274,7 +297,7 @@ test('who may not publish is told so before the message is read', async () => {
       'rights are checked before anything is parsed',
     ],
     async (trial) => {
-      const server: TestServer = await serverForTest({
+      const server: ServerUnderTest = await hostedForTest({
         'publish-key': 'hostile-test-key',
         'open-publish': false,
       });

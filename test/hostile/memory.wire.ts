@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { expect, test } from 'vitest';
+import { begunBefore } from '../support/begun.js';
 import { forEachOf, pause, type Figures } from './support/actor.js';
 import { sharedCasts, type Role } from './support/cast.js';
 import { frames } from './support/messages.js';
@@ -35,6 +36,23 @@ const NDJSON = 'application/x-ndjson';
 
 /** What a process may hold for a socket that asks and does not read, bytes. */
 const UNREAD_BYTES = 64 * KIB;
+
+/** A server with WebSockets that have begun a message and do not go on. */
+const unended = begunBefore(async (atEnd) => {
+  const stage = await Stage.open(casts(), { flags: { ...KEYED, heartbeat: '4s' } }, atEnd);
+  const count = 20;
+  const role = await stage.begin('sockets', 0, {
+    ...frames.opening('/big', AUTHORIZATION),
+    count,
+    // Pongs would renew the timeout: uWebSockets tells nobody of a message that has begun
+    // (SECURITY.md).
+    first: frames.begun(100),
+    unit: '',
+    everyMs: 3_000,
+    reads: true,
+  });
+  return { stage, role, count };
+});
 
 const BIG_POLL = `GET /big?since=0&limit=1000&wait=0 HTTP/1.1\r\n${HEAD}\r\n`;
 
@@ -272,19 +290,9 @@ test(
         'a message that does not end is ended by the idle timeout',
       ],
       async (trial) => {
-        const stage = await Stage.open(casts(), { flags: { ...KEYED, heartbeat: '4s' } });
-        const count = 20;
-        const role = await stage.begin('sockets', 0, {
-          ...frames.opening('/big', AUTHORIZATION),
-          count,
-          // Pongs would renew the timeout: uWebSockets tells nobody of a message that has begun
-          // (SECURITY.md).
-          first: frames.begun(100),
-          unit: '',
-          everyMs: 3_000,
-          reads: true,
-        });
-        const deadlineMs = performance.now() + scaled(30_000, 60_000);
+        const { value, leftMs } = unended();
+        const { stage, role, count } = value;
+        const deadlineMs = performance.now() + leftMs(scaled(30_000, 60_000));
         let closed = 0;
         while (closed < count && performance.now() < deadlineMs) {
           await pause(250);

@@ -4,9 +4,10 @@
  */
 import { onTestFinished, test } from 'vitest';
 import { MUTE_AGE_MS_MIN } from '../../src/limits.js';
+import { begunBefore } from '../support/begun.js';
 import { ControlLine } from '../support/control.js';
 import { SseLine, stalledLine } from '../support/line.js';
-import { runHoldline, serverForTest } from '../support/server.js';
+import { runHoldline, serverForTest, TestServer } from '../support/server.js';
 import { frameBytes, openWebSocket } from '../support/websocket.js';
 import { HttpClient, RawConnection, request, requestBytes } from '../support/wire.js';
 import { pause, percentile } from './support/actor.js';
@@ -18,6 +19,27 @@ import { tried } from './support/trial.js';
 const casts = sharedCasts();
 
 const SLOW_MS = 40_000;
+
+/** Uploads that do not go on, and the time until each is answered, ms. */
+const uploads = begunBefore(async (atEnd) => {
+  const server = await TestServer.start();
+  atEnd(() => server.kill());
+  const begun = async (what: string, rest: string) => {
+    const raw = await RawConnection.open(server.port);
+    atEnd(() => raw.destroy());
+    const startMs = performance.now();
+    raw.send(`POST /c HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\n${rest}`);
+    const answered = raw
+      .waitFor('an answer or the end', () => raw.bytesRead > 0 || raw.closed, 20_000)
+      .catch(() => {})
+      .then(() => performance.now() - startMs);
+    return { what, raw, answered };
+  };
+  return Promise.all([
+    begun('a length', 'Content-Length: 1000\r\n\r\nhello'),
+    begun('chunks', 'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n'),
+  ]);
+});
 
 async function connection(port: number): Promise<RawConnection> {
   const raw = await RawConnection.open(port);
@@ -244,29 +266,19 @@ test(
 );
 
 test('an upload that does not go on is told 408', { timeout: SLOW_MS }, async () => {
-  const told = (what: string, rest: string): Promise<void> =>
-    tried(
+  for (const { what, raw, answered } of uploads().value)
+    await tried(
       [
         'small',
         `a body that does not go on, with ${what}`,
         'slow uploads get 408 instead of a silent close',
       ],
       async (trial) => {
-        const server = await serverForTest();
-        const raw = await connection(server.port);
-        const startMs = performance.now();
-        raw.send(`POST /c HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\n${rest}`);
-        await raw
-          .waitFor('an answer or the end', () => raw.bytesRead > 0 || raw.closed, 20_000)
-          .catch(() => {});
+        const tookMs = await answered;
         trial.matches('answer', raw.text.slice(0, 100), /^HTTP\/1\.1 408 /);
-        trial.atMost('after', (performance.now() - startMs) / 1_000, 13, 's');
+        trial.atMost('after', tookMs / 1_000, 13, 's');
       },
     );
-  await Promise.all([
-    told('a length', 'Content-Length: 1000\r\n\r\nhello'),
-    told('chunks', 'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n'),
-  ]);
 });
 
 test('ref comes back as it was, or is refused', async () => {

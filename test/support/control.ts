@@ -1,7 +1,8 @@
 /** The control subscriber that every hostile test carries: it must notice nothing. */
 import { afterAll, beforeAll, expect } from 'vitest';
 import { SseLine } from './line.js';
-import { sharedServer, type TestServer } from './server.js';
+import { sharedHosted } from './hosted.js';
+import type { ServerUnderTest } from './server-under-test.js';
 
 /**
  * A line that sees every id published on its channel since it opened exactly once, in order,
@@ -10,11 +11,11 @@ import { sharedServer, type TestServer } from './server.js';
 export class ControlLine {
   readonly line: SseLine;
   readonly channel: string;
-  readonly #server: TestServer;
+  readonly #server: ServerUnderTest;
   readonly #from: number;
   #beats = 0;
 
-  private constructor(server: TestServer, channel: string, line: SseLine) {
+  private constructor(server: ServerUnderTest, channel: string, line: SseLine) {
     this.#server = server;
     this.channel = channel;
     this.line = line;
@@ -22,7 +23,7 @@ export class ControlLine {
   }
 
   /** Opens it and sees one event of its own, so that it is known to be live. */
-  static async open(server: TestServer, channel = 'control'): Promise<ControlLine> {
+  static async open(server: ServerUnderTest, channel = 'control'): Promise<ControlLine> {
     const control = new ControlLine(
       server,
       channel,
@@ -64,8 +65,8 @@ export class ControlLine {
  * One server and one control line for the tests of a file or of a describe block: what one test
  * does, the next one's must not notice.
  */
-export function sharedControl(): () => { server: TestServer; control: ControlLine } {
-  const server = sharedServer();
+export function sharedControl(): () => { server: ServerUnderTest; control: ControlLine } {
+  const server = sharedHosted();
   let control: ControlLine;
   beforeAll(async () => {
     control = await ControlLine.open(server());

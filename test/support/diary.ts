@@ -28,7 +28,7 @@ export class Diary {
   }
 
   /** Runs what would otherwise throw through the hub. */
-  catch(whose: string, check: () => void): void {
+  attempt(whose: string, check: () => void): void {
     try {
       check();
     } catch (error) {

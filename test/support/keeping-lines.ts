@@ -160,7 +160,7 @@ export class KeepingLines {
     const { diary, model } = this.#parts;
     for (const { line } of this.#clients) {
       if (line === undefined) continue;
-      diary.catch(line.socket.name, () => {
+      diary.attempt(line.socket.name, () => {
         line.reader.checkBetween();
         line.follower.settle(model.lastId);
       });
@@ -193,7 +193,7 @@ export class KeepingLines {
     const found = await this.#requests.ready(server, channels, asked, client);
     if (found === undefined || !server.isAlive || !this.#clients.includes(client)) return;
     if (!server.hasPlace()) return;
-    this.#parts.diary.catch(`a line on ${channels.join()}`, () =>
+    this.#parts.diary.attempt(`a line on ${channels.join()}`, () =>
       this.#openNow(client, server, asked, found),
     );
   }
@@ -238,7 +238,7 @@ export class KeepingLines {
   #read(client: Client, line: Line): void {
     const { server, socket, follower, reader, handle } = line;
     const bytes = socket.read(line.speed);
-    if (bytes.length > 0) this.#parts.diary.catch(socket.name, () => reader.feed(bytes));
+    if (bytes.length > 0) this.#parts.diary.attempt(socket.name, () => reader.feed(bytes));
     if (follower.position >= 0) client.position = follower.position;
     if (socket.ended && socket.unreadBytes === 0) this.#close(client, line);
     else

@@ -104,7 +104,7 @@ export class KeepingPolls {
     const { channels } = client;
     const follower = client.follower as Follower;
     const { position } = follower;
-    diary.catch(`polls on ${channels.join()}`, () => {
+    diary.attempt(`polls on ${channels.join()}`, () => {
       // One that is owed a gap is told with the next event.
       if (position >= model.lastId) {
         follower.settle(model.lastId);
@@ -155,7 +155,7 @@ export class KeepingPolls {
     const use = (polled: Polled): void => {
       if (!server.isAlive || (request > 0 && client.asking !== request)) return;
       const whose = `a poll on ${channels.join()}`;
-      diary.catch(whose, () => this.#polled(client, server, asked, polled, waitMs));
+      diary.attempt(whose, () => this.#polled(client, server, asked, polled, waitMs));
     };
     try {
       const looking = server.hub.polls.look(channels, position, limit, use);
@@ -196,7 +196,7 @@ export class KeepingPolls {
     client.waiting = { server, poll, handle };
     poll.onAnswer = ({ body, position }) => {
       client.waiting = undefined;
-      diary.catch(poll.name, () => this.#take(client, server, body, position, owesGap));
+      diary.attempt(poll.name, () => this.#take(client, server, body, position, owesGap));
     };
   }
 

@@ -4,7 +4,7 @@
  */
 import { onTestFinished } from 'vitest';
 import { NdjsonReader, type Gap, type NdjsonEvent } from './ndjson.js';
-import type { TestServer } from './server.js';
+import type { ServerUnderTest } from './server-under-test.js';
 import { RawConnection, requestBytes, ResponseReader, Watched, type ResponseHead } from './wire.js';
 
 export type { Gap };
@@ -309,7 +309,7 @@ export function withoutOutdated(gaps: readonly Gap[]): Gap[] {
  * A line on a channel of its own that takes nothing any more, so that the server cannot finish
  * before its drain time.
  */
-export async function stalledLine(server: TestServer): Promise<SseLine> {
+export async function stalledLine(server: ServerUnderTest): Promise<SseLine> {
   const line = await SseLine.open(server.port, '/stalled');
   onTestFinished(() => line.close());
   line.connection.pause();

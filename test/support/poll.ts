@@ -4,7 +4,7 @@
  */
 import { onTestFinished } from 'vitest';
 import { readEvent, type NdjsonEvent } from './ndjson.js';
-import type { TestServer } from './server.js';
+import type { ServerUnderTest } from './server-under-test.js';
 import { DEADLINE_MS, HttpClient, type Answer } from './wire.js';
 
 /** What a poll came back with. */
@@ -56,7 +56,7 @@ export class Poller {
   }
 
   /** Gone when the running test is over. */
-  static async open({ port }: Pick<TestServer, 'port'>): Promise<Poller> {
+  static async open({ port }: Pick<ServerUnderTest, 'port'>): Promise<Poller> {
     const client = await HttpClient.open(port);
     onTestFinished(() => client.close());
     return new Poller(client);
@@ -71,7 +71,7 @@ export class Poller {
 
 /** One poll on a connection of its own. */
 export async function poll(
-  server: Pick<TestServer, 'port'>,
+  server: Pick<ServerUnderTest, 'port'>,
   path: string,
   headers?: Readonly<Record<string, string>>,
 ): Promise<PollAnswer> {
@@ -94,7 +94,7 @@ export interface HeldPoll {
  * already.
  */
 export async function holdPolls(
-  server: TestServer,
+  server: ServerUnderTest,
   paths: readonly string[],
   headers?: Readonly<Record<string, string>>,
 ): Promise<HeldPoll[]> {
@@ -121,7 +121,7 @@ export async function holdPolls(
 
 /** As {@link holdPolls} for one. */
 export async function holdPoll(
-  server: TestServer,
+  server: ServerUnderTest,
   path: string,
   headers?: Readonly<Record<string, string>>,
 ): Promise<HeldPoll> {

@@ -4,6 +4,7 @@
  */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
+import type { AtEnd } from './begun.js';
 import { ResponseReader, Watched } from './wire.js';
 
 /**
@@ -222,11 +223,11 @@ export class FaultProxy extends Watched {
     });
   }
 
-  /** Listens on a free port until the running test is over. */
-  static async start(targetPort: number): Promise<FaultProxy> {
+  /** Listens on a free port until the running test is over, or as `atEnd` says. */
+  static async start(targetPort: number, atEnd: AtEnd = onTestFinished): Promise<FaultProxy> {
     const proxy = new FaultProxy(targetPort);
     await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
-    onTestFinished(() => proxy.close());
+    atEnd(() => proxy.close());
     return proxy;
   }
 

@@ -9,6 +9,7 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import type { AtEnd } from './begun.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
@@ -40,7 +41,7 @@ export class Pty {
   readonly #closed: Promise<void>;
 
   /** Runs the command line in it, and its end leaves nothing. */
-  constructor(args: readonly string[]) {
+  constructor(args: readonly string[], atEnd: AtEnd = onTestFinished) {
     const command = [process.execPath, MAIN, ...args].map(quoted).join(' ');
     // An interactive shell stays when Ctrl-C ends its command.
     const shell =
@@ -53,7 +54,7 @@ export class Pty {
     });
     this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     this.#closed = new Promise((resolve) => this.#child.once('close', () => resolve()));
-    onTestFinished(() => {
+    atEnd(() => {
       for (const pid of this.processes) process.kill(pid, 'SIGKILL');
     });
   }

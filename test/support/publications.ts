@@ -185,7 +185,7 @@ export class Publications {
     const { number, ids, isRefused } = publication;
     this.#open.delete(publication);
     this.#outcomes.push({ number, ids, isRefused });
-    this.#diary.catch(`publish ${number}`, () => this.#check(publication));
+    this.#diary.attempt(`publish ${number}`, () => this.#check(publication));
   }
 
   #leftOpen(publication: Publication): void {

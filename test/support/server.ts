@@ -7,26 +7,12 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, onTestFinished } from 'vitest';
-import type { Stats } from '../../src/ops/stats.js';
-import { DEADLINE_MS, jsonOf, request, Watched, type Answer, type RequestParts } from './wire.js';
+import { ServerUnderTest } from './server-under-test.js';
+import { DEADLINE_MS } from './wire.js';
+
+export type { BatchAnswer, BatchEvent, Stats } from './server-under-test.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
-
-export type { Stats };
-
-/** The answer to a batch. */
-export interface BatchAnswer {
-  readonly first: number;
-  readonly last: number;
-  readonly count: number;
-  readonly subscribers: number;
-}
-
-/** An event to publish in a batch. */
-export interface BatchEvent {
-  readonly event?: string;
-  readonly data: unknown;
-}
 
 /** Flags by name: `true` stands alone, an array repeats the flag. */
 export type Flags = Readonly<Record<string, string | number | boolean | readonly string[]>>;
@@ -34,9 +20,9 @@ export type Flags = Readonly<Record<string, string | number | boolean | readonly
 /**
  * What tests want unless they say otherwise: small ids, quick reconnects, publishing without a key.
  */
-const TEST_FLAGS: Flags = { port: 0, 'first-id': 1, retry: '100ms', 'open-publish': true };
+export const TEST_FLAGS: Flags = { port: 0, 'first-id': 1, retry: '100ms', 'open-publish': true };
 
-function toArguments(flags: Flags): string[] {
+export function toArguments(flags: Flags): string[] {
   return Object.entries(flags).flatMap(([name, value]) => {
     if (value === false) return [];
     if (value === true) return [`--${name}`];
@@ -45,7 +31,7 @@ function toArguments(flags: Flags): string[] {
 }
 
 /** The environment of a child: this one's, without settings that would change what is tested. */
-function environment(extra: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+export function environment(extra: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('HOLDLINE_') && name !== 'NODE_OPTIONS',
   );
@@ -67,27 +53,16 @@ export function runHoldline(
 /** Time for a start on a machine that does other things beside. */
 const START_DEADLINE_MS = 15_000;
 
-/** A running server and what a test wants from it. */
-export class TestServer extends Watched {
+/** A server that is a process of its own. */
+export class TestServer extends ServerUnderTest {
   readonly child: ChildProcess;
-  readonly logs: Record<string, unknown>[] = [];
-  /** Ids the server gave to this test's publishes, by channel, in order. */
-  readonly published = new Map<string, number[]>();
-  port = 0;
-  opsKey = '';
-  publishKey: string | undefined;
   errorOutput = '';
   exitCode: number | null | undefined;
 
   private constructor(child: ChildProcess) {
     super();
     this.child = child;
-    createInterface({ input: child.stdout! }).on('line', (line) => {
-      this.logs.push(
-        line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : { text: line },
-      );
-      this.changed();
-    });
+    createInterface({ input: child.stdout! }).on('line', (line) => this.logged(line));
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.errorOutput += text));
     child.on('exit', (code) => {
       this.exitCode = code;
@@ -150,102 +125,6 @@ export class TestServer extends Watched {
 
   describe(): string {
     return `exit ${this.exitCode}, ${JSON.stringify(this.logs.slice(-3))}, stderr ${JSON.stringify(this.errorOutput.slice(-500))}`;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
-  }
-
-  get opsHeaders(): Record<string, string> {
-    return { Authorization: `Bearer ${this.opsKey}` };
-  }
-
-  /** One request on a connection of its own. */
-  request(method: string, path: string, parts: RequestParts = {}): Promise<Answer> {
-    return request(this.port, method, path, parts);
-  }
-
-  /**
-   * Publishes whatever body this is and gives the answer, which may be a refusal; ids that were
-   * given are noted.
-   */
-  async post(
-    channel: string,
-    body: string | Uint8Array,
-    { query = '', headers = {} }: { query?: string; headers?: Record<string, string> } = {},
-  ): Promise<Answer> {
-    const key: Record<string, string> =
-      this.publishKey === undefined ? {} : { Authorization: `Bearer ${this.publishKey}` };
-    const answer = await this.request('POST', `/${channel}${query}`, {
-      headers: { ...key, ...headers },
-      body,
-    });
-    if (answer.status === 200) this.#note(channel, jsonOf(answer) as { id: number } | BatchAnswer);
-    return answer;
-  }
-
-  #note(channel: string, answer: { id: number } | BatchAnswer): void {
-    const [first, last] = 'id' in answer ? [answer.id, answer.id] : [answer.first, answer.last];
-    const ids = this.published.get(channel) ?? [];
-    for (let id = first; id <= last; id++) ids.push(id);
-    this.published.set(channel, ids);
-  }
-
-  /** Publishes one text event and gives its id. */
-  async publish(channel: string, data: string | Uint8Array, event?: string): Promise<number> {
-    const answer = await this.post(channel, data, {
-      query: event === undefined ? '' : `?event=${encodeURIComponent(event)}`,
-      headers: { 'Content-Type': 'text/plain; charset=utf-8' },
-    });
-    if (answer.status !== 200) throw new Error(`publish: ${answer.status} ${answer.text}`);
-    return (jsonOf(answer) as { id: number }).id;
-  }
-
-  /** Publishes a batch, all or nothing. */
-  async publishBatch(channel: string, events: readonly BatchEvent[]): Promise<BatchAnswer> {
-    const answer = await this.post(
-      channel,
-      events.map((event) => JSON.stringify(event)).join('\n'),
-      {
-        headers: { 'Content-Type': 'application/x-ndjson' },
-      },
-    );
-    if (answer.status !== 200) throw new Error(`publishBatch: ${answer.status} ${answer.text}`);
-    return jsonOf(answer) as BatchAnswer;
-  }
-
-  /**
-   * Deletes a channel with the ops key and gives the id of the deletion, and how many lines were on
-   * the channel.
-   */
-  async deleteChannel(
-    channel: string,
-  ): Promise<{ readonly id: number; readonly subscribers: number }> {
-    const answer = await this.request('DELETE', `/${channel}`, { headers: this.opsHeaders });
-    if (answer.status !== 200) throw new Error(`deleteChannel: ${answer.status} ${answer.text}`);
-    return jsonOf(answer) as { id: number; subscribers: number };
-  }
-
-  async stats(): Promise<Stats> {
-    const answer = await this.request('GET', '/-/stats', { headers: this.opsHeaders });
-    if (answer.status !== 200) throw new Error(`stats: ${answer.status} ${answer.text}`);
-    return jsonOf(answer) as Stats;
-  }
-
-  /** Asks for the stats until the condition holds. */
-  async statsUntil(
-    what: string,
-    condition: (stats: Stats) => boolean,
-    deadlineMs = DEADLINE_MS,
-  ): Promise<Stats> {
-    const deadline = performance.now() + deadlineMs;
-    for (;;) {
-      const stats = await this.stats();
-      if (condition(stats)) return stats;
-      if (performance.now() > deadline)
-        throw new Error(`not within ${deadlineMs} ms: ${what}; stats ${JSON.stringify(stats)}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
   }
 
   /** Resident memory of the process, as the kernel counts it. */

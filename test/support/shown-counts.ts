@@ -35,7 +35,7 @@ export class ShownCounts {
       ({ answers, report }) => {
         if (this.#asked !== worker) return;
         this.#asked = undefined;
-        this.#diary.catch('counters', () => this.#take(answers, report, count));
+        this.#diary.attempt('counters', () => this.#take(answers, report, count));
       },
       () => {
         if (this.#asked === worker) this.#asked = undefined;

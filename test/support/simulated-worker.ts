@@ -27,7 +27,7 @@ export interface WorkerParts {
   readonly pipe: PipeParts;
   readonly hub: HubOptions;
   readonly lost: Lost;
-  /** Longest times until its program runs, until it listens, and from its end to the parent's note. */
+  /** Longest times until its program runs, then until it listens, and until its end is seen. */
   readonly startMs: number;
   readonly setupMs: number;
   readonly exitMs: number;

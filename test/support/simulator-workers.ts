@@ -60,7 +60,7 @@ interface WorkersSetting {
   /** Share of appends and reads that fail, also while the log is up. */
   failing: number;
   readonly deleting: number;
-  /** The log keeps nothing: the supervisor's rings are all there is. */
+  /** History is read from rings beside the log, as with a log in memory. */
   readonly rings: boolean;
   /** How often a step lets workers die, hang or leave; and the supervisor die. */
   readonly deaths: number;
@@ -69,7 +69,6 @@ interface WorkersSetting {
 
 function settingOf(random: Random): WorkersSetting {
   const lines = random.pick([3, 12, 25]);
-  const rings = random.chance(0.3);
   return {
     hub: {
       replay: {
@@ -94,7 +93,7 @@ function settingOf(random: Random): WorkersSetting {
       { channelBytes: 50_000, bytes: 60_000 },
       { channelBytes: MIB, bytes: 64 * MIB },
     ]),
-    latencyMs: random.pick([0, 1, 5]),
+    latencyMs: random.pick([0, 1, 5, 20]),
     startMs: random.pick([0, 100]),
     setupMs: random.pick([0, 100, 3000]),
     exitMs: random.pick([0, 2, 20]),
@@ -103,9 +102,9 @@ function settingOf(random: Random): WorkersSetting {
     readMs: random.pick([0, 2, 50]),
     failing: random.pick([0, 0.01, 0.1]),
     deleting: random.pick([0, 0.002, 0.01]),
-    rings,
-    deaths: random.pick([0.001, 0.004, 0.01]),
-    parentDeaths: rings ? 0 : random.pick([0, 0.001]),
+    rings: random.chance(0.3),
+    deaths: random.pick([0.001, 0.01, 0.03]),
+    parentDeaths: random.pick([0, 0.001]),
   };
 }
 
@@ -137,6 +136,7 @@ export class WorkersSimulation {
   #supervisor!: Supervisor;
   #pool!: Pool<WorkerProcess>;
   #log!: KeepingLog;
+  #rings: RingHistory | undefined;
   /** Rows that were kept, by key. */
   #rows = new Map<string, string>();
   #rowsMade = 0;
@@ -147,7 +147,7 @@ export class WorkersSimulation {
   #probe: Probe | undefined;
   /** Workers that were silent once: meanwhile nobody asked for their credit. */
   readonly #wereSilent = new WeakSet<WorkerProcess>();
-  #givenUp = new WeakMap<SimulatedWorker, { total: number; turns: number }>();
+  readonly #givenUp = new WeakMap<SimulatedWorker, { total: number; turns: number }>();
   readonly #counts: ShownCounts;
 
   constructor(seed: number) {
@@ -167,7 +167,7 @@ export class WorkersSimulation {
     const commit = this.#store.commit.bind(this.#store);
     this.#store.commit = (entries, wallMs) => {
       const ids = this.#model.accept(entries);
-      this.#diary.catch('the log', () => this.#publications.committed(entries, ids));
+      this.#diary.attempt('the log', () => this.#publications.committed(entries, ids));
       return commit(entries, wallMs);
     };
     const ringsOf = (name: string): number[] =>
@@ -256,11 +256,13 @@ export class WorkersSimulation {
       clock,
     );
     await this.#log.open();
-    const rings = new RingHistory(
+    // As the log does they outlive a supervisor, so that a client may come back.
+    this.#rings ??= new RingHistory(
       { replay: { events: 1e6, bytes: 1e9 }, replayTotalBytes: 1e10 },
       this.#log.floor(),
-      clock,
+      this.#clock,
     );
+    const rings = this.#rings;
     this.#rows = new Map();
     this.#counts.clear();
     this.#pool = new Pool<WorkerProcess>(setting.linesMax, setting.linesMaxEach);

@@ -6,8 +6,9 @@
 import { createHash } from 'node:crypto';
 import { onTestFinished } from 'vitest';
 import { WebSocket, type ClientOptions } from 'ws';
+import type { AtEnd } from './begun.js';
 import type { Gap } from './line.js';
-import type { TestServer } from './server.js';
+import type { ServerUnderTest } from './server-under-test.js';
 import { RawConnection, requestBytes, ResponseReader, Watched, type ResponseHead } from './wire.js';
 
 /** Operation codes, RFC 6455, 5.2. */
@@ -434,12 +435,13 @@ export class WebSocketLine extends Watched {
 
 /** A WebSocket to a test's server that is gone when the test is. */
 export async function openWebSocket(
-  { port }: Pick<TestServer, 'port'>,
+  { port }: Pick<ServerUnderTest, 'port'>,
   path: string,
   options?: WebSocketOptions,
+  atEnd: AtEnd = onTestFinished,
 ): Promise<WebSocketLine> {
   const line = await WebSocketLine.open(port, path, options);
-  onTestFinished(() => line.destroy());
+  atEnd(() => line.destroy());
   return line;
 }
 
@@ -481,7 +483,7 @@ export class WsClient extends Watched {
 
   /** Opens it; it is gone when the test is. */
   static async open(
-    { port }: Pick<TestServer, 'port'>,
+    { port }: Pick<ServerUnderTest, 'port'>,
     path: string,
     options: ClientOptions = {},
   ): Promise<WsClient> {

@@ -2,16 +2,17 @@
  * The directory of a log and its tables: the one file that imports `lmdb`. Checks, before anything
  * is read, that the directory is a log of a schema that is known here.
  */
-import { closeSync, openSync, readdirSync, readSync, statSync, truncateSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, statfsSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import { asError, HoldlineError } from '../../errors.js';
+import { LOG_ROOM_KEPT_BYTES } from '../../limits.js';
+import { DATA_FILE, readHead } from './data-file.js';
 import { makeDirectory } from './make-directory.js';
 
 /** The one that is written; a log of a higher one is refused. */
 export const SCHEMA = 1;
 
-export const DATA_FILE = 'data.mdb';
 export const LOCK_FILE = 'holdline.lock';
 export const BALLAST_FILE = 'ballast';
 
@@ -173,6 +174,8 @@ function checkDirectory(directory: string, readOnly: boolean, isCopy: boolean): 
     const foreign = names.find((name) => !OWN_FILES.has(name));
     if (foreign !== undefined)
       throw bad(`the directory holds other files ("${foreign}"); give an empty one`);
+    const { bavail, bsize } = statfsSync(directory);
+    if (bavail * bsize < LOG_ROOM_KEPT_BYTES) throw bad('the disk has no room for a log');
     // LMDB would let everyone read what it makes.
     for (const name of [DATA_FILE, 'lock.mdb'])
       closeSync(openSync(join(directory, name), 'a', 0o600));
@@ -181,57 +184,30 @@ function checkDirectory(directory: string, readOnly: boolean, isCopy: boolean): 
   checkHead(join(directory, DATA_FILE), readOnly, isCopy);
 }
 
-// Layout of the first two pages: MDB_page_header and MDB_meta of LMDB, 64 bits.
-const PAGE_HEAD_BYTES = 24;
-const PAGE_BYTES_MAX = 65_536;
-const MAGIC = 0xbeefc0de;
-const META = { magic: 0, pageBytes: 24, lastPage: 120, transaction: 128, end: 144 } as const;
-
 /**
  * LMDB reads its file through memory: a file that was cut would end the process with SIGBUS where
- * the rest is read. So what is missing is made zeros, which LMDB refuses as damaged.
+ * the rest is read. So it is refused where it is only read; where it is written, what is missing is
+ * made zeros, which LMDB refuses as damaged.
  */
 function checkHead(path: string, readOnly: boolean, isCopy: boolean): void {
-  let head: Buffer;
+  let head: ReturnType<typeof readHead>;
   let fileBytes: number;
   try {
-    fileBytes = statSync(path).size;
-    if (fileBytes === 0) return;
+    if (statSync(path).size === 0) return;
+    // In this order: meanwhile a server may make it longer.
     head = readHead(path);
+    fileBytes = statSync(path).size;
   } catch (error) {
     throw bad(`${DATA_FILE} cannot be read: ${asError(error).message}`);
   }
-  if (head.length < PAGE_HEAD_BYTES + META.end || head.readUInt32LE(PAGE_HEAD_BYTES) !== MAGIC)
-    throw damaged('it does not begin as one');
-  const pageBytes = head.readUInt32LE(PAGE_HEAD_BYTES + META.pageBytes);
-  if (
-    pageBytes < 512 ||
-    pageBytes > PAGE_BYTES_MAX ||
-    head.length < pageBytes + PAGE_HEAD_BYTES + META.end
-  )
-    throw damaged('it ends within its first pages');
-  const lastPage = Math.max(
-    ...[0, pageBytes].map((start) =>
-      Number(head.readBigUInt64LE(start + PAGE_HEAD_BYTES + META.lastPage)),
-    ),
-  );
-  const wanted = (lastPage + 1) * pageBytes;
+  if (typeof head === 'string') throw damaged(head);
+  const wanted = head.pages * head.pageBytes;
   if (fileBytes >= wanted) return;
   if (isCopy)
     throw bad(`the copy was cut: ${fileBytes} bytes are there of ${wanted}; take another`);
-  // The last pages may be free and never written, so a shorter file alone is no fault.
-  if (!readOnly) truncateSync(path, wanted);
-}
-
-/** The first two pages, as far as the file has them. */
-function readHead(path: string): Buffer {
-  const file = openSync(path, 'r');
-  try {
-    const head = Buffer.alloc(PAGE_BYTES_MAX + PAGE_HEAD_BYTES + META.end);
-    return head.subarray(0, readSync(file, head, 0, head.length, 0));
-  } finally {
-    closeSync(file);
-  }
+  if (readOnly) throw damaged(`it was cut: ${fileBytes} bytes are there of ${wanted}`);
+  // Who writes may make it whole: what is missing may be free.
+  truncateSync(path, wanted);
 }
 
 function bad(words: string): HoldlineError {

@@ -1,5 +1,6 @@
-/** Two functions of the C library that Node lacks, through `koffi`, an optional dependency. */
+/** Functions of the C library that Node lacks, through `koffi`, an optional dependency. */
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 
 export interface LogLibc {
   /** flock(2), exclusive and without waiting; false when another has the lock. */
@@ -9,6 +10,11 @@ export interface LogLibc {
    * in the kernel's cache, and are mapped again when they are read (madvise(2), MADV_DONTNEED).
    */
   unmapPages(this: void, path: string): void;
+  /**
+   * Gives a file blocks for a range of bytes, and makes it as long (fallocate(2)); false where the
+   * system or the file system cannot. Throws what it says of the disk, as `node:fs` does.
+   */
+  allocate(this: void, descriptor: number, start: number, bytes: number): boolean;
 }
 
 const LOCK_EX = 2;
@@ -27,10 +33,38 @@ export async function loadLogLibc(): Promise<LogLibc | undefined> {
       unmapPages: (path) => {
         for (const { start, bytes } of mappingsOf(path)) madvise(start, bytes, MADV_DONTNEED);
       },
+      allocate: allocateOf(koffi),
     };
   } catch {
     return undefined;
   }
+}
+
+type Koffi = (typeof import('koffi'))['default'];
+
+const CANNOT: ReadonlySet<number> = new Set([constants.errno.EOPNOTSUPP, constants.errno.ENOSYS]);
+
+function allocateOf(koffi: Koffi): LogLibc['allocate'] {
+  let fallocate: (descriptor: number, mode: number, start: number, bytes: number) => number;
+  try {
+    fallocate = koffi.load(null).func('int fallocate(int, int, int64_t, int64_t)');
+  } catch {
+    // Linux has it; others do not.
+    return () => false;
+  }
+  return (descriptor, start, bytes) => {
+    while (fallocate(descriptor, 0, start, bytes) !== 0) {
+      const errno = koffi.errno();
+      if (errno === constants.errno.EINTR) continue;
+      if (CANNOT.has(errno)) return false;
+      const [code] = Object.entries(constants.errno).find(([, value]) => value === errno) ?? [];
+      throw Object.assign(new Error(`fallocate: errno ${errno}`), {
+        errno,
+        code: code ?? `${errno}`,
+      });
+    }
+    return true;
+  };
 }
 
 /** Where a file is mapped, shared, in this process (proc(5)). */

@@ -178,12 +178,12 @@ export class LogThread {
   /** Commits what waits, up to the bounds of one commit. */
   #commitSome(): void {
     if (this.#problem !== '') this.#refuseEvents();
-    const appends = this.#appends.next();
+    let appends = this.#appends.next();
     if (appends.length === 0) return;
     const store = this.#opened();
     const before = store.newestId;
     try {
-      store.commit(appends.map(commitmentOf), Date.now());
+      appends = appends.slice(0, store.commit(appends.map(commitmentOf), Date.now()));
     } catch (error) {
       // With `async` they stay, since they were answered.
       if (!this.#isAsync) this.#appends.drop(appends.length);
@@ -312,13 +312,10 @@ export class LogThread {
       for (let steps = 0; steps < SWEEPS_BEFORE_RETRY && store.sweep(Date.now()); steps++);
       store.settle();
       this.#ballast.take();
-      store.probe(LOG_PROBE_BYTES);
+      store.checkRoom(LOG_PROBE_BYTES);
       // With `async` there are some that were answered.
-      const appends = this.#appends.all();
-      if (this.#isAsync && appends.length > 0) {
-        store.commit(appends.map(commitmentOf), Date.now());
-        this.#appends.drop(appends.length);
-      }
+      while (this.#isAsync && this.#appends.length > 0)
+        this.#appends.drop(store.commit(this.#appends.next().map(commitmentOf), Date.now()));
       this.#retries = 0;
       this.#tell({ kind: 'figures', figures: store.figures });
       this.#setProblem('');
@@ -370,5 +367,6 @@ function commitmentOf({ entries, request }: WaitingAppend): Commitment {
 /** Without a path: everyone may see it (LogState.problem). */
 function reasonOf(error: unknown): string {
   const { code, message } = asError(error) as NodeJS.ErrnoException;
-  return typeof code === 'string' ? code : message;
+  // LMDB has numbers for codes, and says behind a colon what is of use to its authors only.
+  return typeof code === 'string' ? code : (message.split(':')[0] ?? message);
 }

@@ -5,7 +5,7 @@
 import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { LOG_TOUCHED_BYTES_MAX } from '../../limits.js';
-import { DATA_FILE } from './environment.js';
+import { DATA_FILE } from './data-file.js';
 import { loadLogLibc, type LogLibc } from './libc.js';
 
 /** What the kernel maps around a page that is read (fault_around_bytes), and a page. */

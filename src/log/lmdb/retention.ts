@@ -46,6 +46,17 @@ export class Forgetting {
     );
   }
 
+  /** False when nothing has to go although so much comes. */
+  mayForget(totals: Totals, events: number, bytes: number): boolean {
+    const { events: eventsMax, bytes: bytesMax, ageMs } = this.#whole;
+    return (
+      this.hasPolicies ||
+      ageMs > 0 ||
+      (eventsMax > 0 && totals.events + events > eventsMax) ||
+      (bytesMax > 0 && totals.bytes + bytes > bytesMax)
+    );
+  }
+
   /** The oldest of the whole log, while it is above its bounds; returns how many went. */
   wholeLog(change: Change, nowMs: number, entriesMax: number): number {
     const { totals, tables } = change;

@@ -30,11 +30,12 @@ const ROWS_PER_STEP = 500;
 export class RowSweep {
   #after: Buffer | undefined;
 
-  /** Returns how many went. */
-  step({ rows }: Tables, nowMs: number): number {
+  /** Returns how many went; no more than `most`. */
+  step({ rows }: Tables, nowMs: number, most: number): number {
+    const limit = Math.min(ROWS_PER_STEP, most);
     const start = this.#after === undefined ? {} : { start: this.#after, exclusiveStart: true };
-    const seen = [...rows.getRange({ ...start, limit: ROWS_PER_STEP })];
-    this.#after = seen.length < ROWS_PER_STEP ? undefined : seen.at(-1)?.key;
+    const seen = [...rows.getRange({ ...start, limit })];
+    this.#after = seen.length < limit ? undefined : seen.at(-1)?.key;
     let gone = 0;
     for (const { key, value } of seen)
       if ((JSON.parse(value.toString()) as LogRow).untilMs <= nowMs) {

@@ -1,16 +1,31 @@
 /** The log's tables and what is done with them, each step one transaction. Used by the thread. */
 import type { LogFigures, LogRow } from '../../core/event-log.js';
 import { HoldlineError } from '../../errors.js';
-import { LOG_CHANNELS_MAX, LOG_ID_LEASE, LOG_REMOVALS_PER_STEP } from '../../limits.js';
+import {
+  LOG_CHANNELS_MAX,
+  LOG_ID_LEASE,
+  LOG_REMOVALS_PER_STEP,
+  LOG_ROOM_KEPT_BYTES,
+} from '../../limits.js';
 import { ChannelRows, packPlace, readPlace, readRow } from './channel-rows.js';
 import { openTables, writeSchema, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
+import { loadLogLibc } from './libc.js';
 import type { Durability, NewReceipt, ThreadData } from './messages.js';
 import type { PackedEntry } from './packing.js';
+import {
+  needOfAppends,
+  needOfRemovals,
+  needOfValue,
+  PageCounts,
+  SMALL_CHANGE,
+  type PageNeed,
+} from './page-needs.js';
 import { wallMsOf } from './record.js';
 import { forgetReceipts, keepReceipt } from './receipts.js';
 import { putRow, RowSweep } from './rows.js';
 import { collectGarbage, Forgetting, type Change } from './retention.js';
+import { Room } from './room.js';
 import { freshTotals, readTotals, writeTotals, type Totals } from './totals.js';
 
 /** Removals in a commit beside those that its own entries ask for. */
@@ -24,18 +39,25 @@ export interface Commitment {
 
 export class Store {
   readonly tables: Tables;
+  readonly room: Room;
   /** The newest id that was found when it was opened. */
   committedId = 0;
   #forgetting: Forgetting;
   readonly #durability: Durability;
   readonly #rowSweep = new RowSweep();
+  readonly #counts: PageCounts;
+  /** Pages behind the last one when only freed ones were left to be used. */
+  #leftWhenFull: number | undefined;
   /** As the last transaction left them. */
   #totals: Totals;
   /** Channel number from which {@link Store.sweep} goes on. */
   #sweptTo = 0;
 
-  private constructor(tables: Tables, totals: Totals, data: ThreadData) {
+  private constructor(tables: Tables, room: Room, totals: Totals, data: ThreadData) {
     this.tables = tables;
+    this.room = room;
+    this.#counts = new PageCounts(tables);
+    this.#counts.count(room.pages);
     this.#totals = totals;
     this.#forgetting = new Forgetting(data.retention, data.policies);
     this.#durability = data.durability;
@@ -47,20 +69,23 @@ export class Store {
    */
   static async open(data: ThreadData, newestId?: number): Promise<Store> {
     const { tables, isNew } = await openTables(data.directory);
+    let room: Room | undefined;
     try {
+      room = Room.open(data.directory, await loadLogLibc());
       const totals = isNew ? freshTotals(data.firstId) : readTotals(tables);
       if (totals === undefined) throw missingTotals();
-      const store = new Store(tables, totals, data);
+      const store = new Store(tables, room, totals, data);
       if (isNew)
-        tables.root.transactionSync(() => {
+        store.#change(SMALL_CHANGE, () => {
           writeSchema(tables);
-          writeTotals(tables, totals);
+          return true;
         });
       else store.#check();
       store.committedId = totals.newestId;
-      totals.newestId = Math.max(totals.newestId, newestId ?? totals.leaseEnd);
+      store.#totals.newestId = Math.max(totals.newestId, newestId ?? totals.leaseEnd);
       return store;
     } catch (error) {
+      room?.close();
       await tables.root.close();
       throw error instanceof HoldlineError
         ? error
@@ -100,9 +125,39 @@ export class Store {
     return { events: this.#totals.events, bytes: this.#totals.bytes };
   }
 
-  /** Commits appends in one transaction; their ids follow {@link Store.newestId}. */
-  commit(appends: readonly Commitment[], nowMs: number): void {
-    this.#change((change) => {
+  /**
+   * Commits appends in one transaction; their ids follow {@link Store.newestId}. On a disk that is
+   * nearly full it may be only the first of them; returns how many.
+   */
+  commit(appends: readonly Commitment[], nowMs: number): number {
+    let some = appends;
+    let need = this.#needOf(some);
+    while (some.length > 1 && !this.#hasRoom(need)) {
+      some = some.slice(0, some.length >> 1);
+      need = this.#needOf(some);
+    }
+    this.#commit(some, need, nowMs);
+    return some.length;
+  }
+
+  #needOf(appends: readonly Commitment[]): EventsNeed {
+    let events = 0;
+    let bytes = 0;
+    for (const { entries } of appends)
+      for (const { record } of entries)
+        if (record !== undefined) {
+          events++;
+          bytes += record.length;
+        }
+    const removals = this.#forgetting.mayForget(this.#totals, events, bytes)
+      ? removalsWith(events)
+      : 0;
+    const need = needOfAppends(appends, removals, this.room.pageBytes);
+    return { ...need, isOfEvents: events > 0 };
+  }
+
+  #commit(appends: readonly Commitment[], need: EventsNeed, nowMs: number): void {
+    this.#change(need, (change) => {
       const { tables, totals } = change;
       const touched = new Set<number>();
       let added = 0;
@@ -142,7 +197,7 @@ export class Store {
           keepReceipt(tables, receipt, firstId, entries.length);
       }
       if (this.#durability === 'sync') totals.leaseEnd = totals.newestId;
-      const removals = 2 * added + SPARE_REMOVALS;
+      const removals = removalsWith(added);
       if (this.#forgetting.hasPolicies)
         for (const number of touched) {
           const row = change.rows.at(number);
@@ -156,7 +211,7 @@ export class Store {
 
   /** Leases ids: as many as are needed, and a block. None of them is given again after a crash. */
   lease(count: number): void {
-    this.#change(({ totals }) => {
+    this.#change(SMALL_CHANGE, ({ totals }) => {
       totals.leaseEnd = totals.newestId + count + LOG_ID_LEASE;
       return true;
     });
@@ -167,20 +222,30 @@ export class Store {
    * rows whose time is over. Returns true if there may be more of it now.
    */
   sweep(nowMs: number): boolean {
+    this.#counts.count(this.room.pages);
+    const most = this.#removalsNow();
     let gone = 0;
-    this.#change((change) => {
-      gone += collectGarbage(change, LOG_REMOVALS_PER_STEP);
-      gone += this.#forgetting.wholeLog(change, nowMs, LOG_REMOVALS_PER_STEP);
-      gone += this.#sweepChannels(change, nowMs);
-      gone += forgetReceipts(change.tables, nowMs, LOG_REMOVALS_PER_STEP);
-      gone += this.#rowSweep.step(change.tables, nowMs);
+    this.#change(needOfRemovals(most), (change) => {
+      gone += collectGarbage(change, most);
+      gone += this.#forgetting.wholeLog(change, nowMs, most - gone);
+      gone += this.#sweepChannels(change, nowMs, most - gone);
+      gone += forgetReceipts(change.tables, nowMs, most - gone);
+      gone += this.#rowSweep.step(change.tables, nowMs, most - gone);
       return gone > 0;
     });
-    return gone >= LOG_REMOVALS_PER_STEP;
+    return gone >= most;
+  }
+
+  /** Removals of one step: on a full disk no more than there is room for. */
+  #removalsNow(): number {
+    const wanted = this.#most(needOfRemovals(LOG_REMOVALS_PER_STEP));
+    const left = this.room.reserve(wanted);
+    if (left >= wanted) return LOG_REMOVALS_PER_STEP;
+    return Math.max(1, Math.min(LOG_REMOVALS_PER_STEP, this.#counts.removalsFor(left)));
   }
 
   /** Channels by turns: those above their policy, and empty ones when there are too many. */
-  #sweepChannels(change: Change, nowMs: number): number {
+  #sweepChannels(change: Change, nowMs: number, most: number): number {
     const { tables, totals, rows } = change;
     if (!this.#forgetting.hasPolicies && totals.channels <= LOG_CHANNELS_MAX) return 0;
     let gone = 0;
@@ -193,8 +258,8 @@ export class Store {
     this.#sweptTo = seen.length < CHANNELS_PER_SWEEP ? 0 : (seen.at(-1) ?? 0);
     for (const number of seen) {
       const row = rows.at(number);
-      if (row === undefined || gone >= LOG_REMOVALS_PER_STEP) continue;
-      gone += this.#forgetting.channel(change, row, nowMs, LOG_REMOVALS_PER_STEP - gone);
+      if (row === undefined || gone >= most) continue;
+      gone += this.#forgetting.channel(change, row, nowMs, most - gone);
       if (row.events > 0 || totals.channels <= LOG_CHANNELS_MAX) continue;
       totals.forgottenThrough = Math.max(totals.forgottenThrough, row.lostThrough);
       totals.channels--;
@@ -206,7 +271,8 @@ export class Store {
 
   /** Throws HOLDLINE_LOG_UNAVAILABLE when there are too many. */
   putRow(row: LogRow): void {
-    this.#change((change) => {
+    const need = needOfValue(JSON.stringify(row).length, this.room.pageBytes);
+    this.#change(need, (change) => {
       putRow(change.tables, row);
       return true;
     });
@@ -215,48 +281,70 @@ export class Store {
   /** Pages that a transaction freed are used from the second one after it: goes that far. */
   settle(): void {
     for (const step of [1, 2])
-      this.tables.root.transactionSync(() => {
-        void this.tables.facts.put(SETTLE_KEY, Buffer.of(step));
+      this.#change(SMALL_CHANGE, ({ tables }) => {
+        void tables.facts.put(SETTLE_KEY, Buffer.of(step));
+        return true;
       });
   }
 
-  /** Writes something that needs as much room as `bytes`, and removes it: is there room again? */
-  probe(bytes: number): void {
-    const { root, facts } = this.tables;
-    // In pieces: what is free need not be side by side.
-    const keys = Array.from({ length: Math.ceil(bytes / PROBE_PIECE_BYTES) }, (_, index) =>
-      Buffer.from(`probe ${index}`),
-    );
-    const piece = Buffer.alloc(PROBE_PIECE_BYTES);
-    root.transactionSync(() => {
-      for (const key of keys) void facts.put(key, piece);
-    });
-    root.transactionSync(() => {
-      for (const key of keys) void facts.remove(key);
-    });
+  /** Throws what the system says of the disk unless there is room for so many bytes of events. */
+  checkRoom(bytes: number): void {
+    const pages = Math.ceil(bytes / this.room.pageBytes);
+    const few = { added: SMALL_COMMIT_PAGES, changed: 0, isOfEvents: true };
+    if (!this.#hasRoom(few, pages)) throw this.room.problem;
   }
 
   /** Ends the lease, so that ids go on without a hole, and closes. */
   async close(): Promise<void> {
     try {
-      this.#change(({ totals }) => {
+      this.#change(SMALL_CHANGE, ({ totals }) => {
         if (totals.leaseEnd === totals.newestId) return false;
         totals.leaseEnd = totals.newestId;
         return true;
       });
+      this.room.giveBack();
     } finally {
-      await this.tables.root.close();
+      await this.abandon();
     }
   }
 
   /** Closes without writing anything, after a failure. */
   async abandon(): Promise<void> {
+    this.room.close();
     await this.tables.root.close();
   }
 
-  /** Does a change in one transaction: all of it, or nothing when it returns false or throws. */
-  #change(change: (change: Change) => boolean): void {
+  #most(need: PageNeed): number {
+    return this.#counts.most(need, this.room.pages);
+  }
+
+  /** Is there room for it, and `more` pages? Events leave some to what makes room. */
+  #hasRoom(need: EventsNeed, more = 0): boolean {
+    const kept = need.isOfEvents ? Math.ceil(LOG_ROOM_KEPT_BYTES / this.room.pageBytes) : 0;
+    let most = this.#most(need);
+    if (this.room.reserve(most + more + kept) >= most + more + kept) {
+      this.#leftWhenFull = undefined;
+      return true;
+    }
+    this.#counts.count(this.room.pages);
+    most = this.#most(need);
+    const left = this.room.reserve(most);
+    if (kept === 0) return left >= most;
+    // On a full disk freed pages will do, if there are many. LMDB may find none that are side by
+    // side, or they are read yet: there is room behind the last page for that, but not for long.
+    if (left < most + kept / 4 || this.#counts.free < 2 * (most + more) + kept) return false;
+    this.#leftWhenFull ??= left;
+    return left >= this.#leftWhenFull;
+  }
+
+  /**
+   * Does a change in one transaction: all of it, or nothing when it returns false or throws. Throws
+   * what the system says of the disk when there is no room for it.
+   */
+  #change(need: PageNeed | EventsNeed, change: (change: Change) => boolean): void {
     const { tables } = this;
+    if ('isOfEvents' in need && !this.#hasRoom(need)) throw this.room.problem;
+    this.room.take(this.#most(need));
     const totals = { ...this.#totals };
     const rows = new ChannelRows(tables);
     let isDone = false;
@@ -289,8 +377,19 @@ export class Store {
 }
 
 const SETTLE_KEY = Buffer.from('settled');
-const PROBE_PIECE_BYTES = 3_500;
 const CHANNELS_PER_SWEEP = 1000;
+/** That a commit of few events may need, 128 KB. */
+const SMALL_COMMIT_PAGES = 32;
+
+interface EventsNeed extends PageNeed {
+  /** False for what only deletes. */
+  readonly isOfEvents: boolean;
+}
+
+/** Removals in a commit of so many events. */
+function removalsWith(events: number): number {
+  return 2 * events + SPARE_REMOVALS;
+}
 
 function missingTotals(): HoldlineError {
   return new HoldlineError('HOLDLINE_BAD_LOG', damagedWords('what it says of itself is missing'));

@@ -20,11 +20,14 @@ import type { LoggedEntry, LoggedEvent } from '../../core/event.js';
 import { asError, HoldlineError } from '../../errors.js';
 import { LOG_ID_LEASE, LOG_READ_SLICE_EVENTS } from '../../limits.js';
 import { readPlace, readRow, type ChannelRow } from './channel-rows.js';
-import { DATA_FILE, LOCK_FILE, openTables, SCHEMA, type Tables } from './environment.js';
+import { DATA_FILE } from './data-file.js';
+import { LOCK_FILE, openTables, SCHEMA, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
+import { loadLogLibc } from './libc.js';
 import { lockDirectory } from './lock.js';
 import { makeDirectory } from './make-directory.js';
 import { eventOf } from './record.js';
+import { Room } from './room.js';
 import { findRows } from './rows.js';
 import { readTotals, writeTotals, type Totals } from './totals.js';
 
@@ -34,6 +37,9 @@ const IDS_PER_MS = 1000;
 
 /** In the directory of a copy, while it is made. */
 const UNFINISHED = 'unfinished';
+
+/** Pages that a transaction writes at the most which only puts the totals. */
+const ROOM_OF_TOTALS = 100;
 
 /** What a log, or a copy of one, has. */
 export interface LogFacts {
@@ -94,12 +100,19 @@ export async function restore(copy: string, directory: string, nowMs: number): P
       throw new HoldlineError('HOLDLINE_BAD_LOG', `not restored: ${asError(error).message}`);
     }
     const { tables } = await openTables(directory);
+    const room = Room.open(directory, await loadLogLibc());
     try {
       const totals = totalsOf(tables);
       const above = totals.floor < CLOCK_IDS_FROM ? 0 : nowMs * IDS_PER_MS;
       totals.leaseEnd = Math.max(totals.leaseEnd, totals.newestId + LOG_ID_LEASE, above);
+      room.take(ROOM_OF_TOTALS);
       tables.root.transactionSync(() => writeTotals(tables, totals));
+      room.giveBack();
+    } catch (error) {
+      rmSync(join(directory, DATA_FILE), { force: true });
+      throw new HoldlineError('HOLDLINE_BAD_LOG', `not restored: ${asError(error).message}`);
     } finally {
+      room.close();
       await tables.root.close();
     }
     return await factsOf(directory);

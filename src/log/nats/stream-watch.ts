@@ -15,7 +15,7 @@ const SILENT_LOOK_MS = 250;
 const FAILED_LOOKS_MAX = 2;
 
 /** A server that has not been heard for so long does not count, ms: they speak every second. */
-const PEER_SILENT_MS = 4_000;
+const PEER_SILENT_MS = 2_000;
 const NS_PER_MS = 1e6;
 
 export const SILENT = 'NATS does not answer';
@@ -34,6 +34,8 @@ export class StreamWatch {
   readonly #owner: WatchOwner;
   #state: StreamInfo['state'];
   #problem = '';
+  /** When a problem was found last. */
+  #foundMs = 0;
   #failedLooks = 0;
   #newest: Promise<number> | undefined;
   #nextNewest: Promise<number> | undefined;
@@ -79,6 +81,7 @@ export class StreamWatch {
   failed(problem: string): void {
     if (this.isSilent) return;
     this.#problem = problem;
+    this.#foundMs = this.#clock.nowMs();
     void this.#look();
   }
 
@@ -122,7 +125,10 @@ export class StreamWatch {
         const { state } = info;
         this.#state = state;
         this.#failedLooks = 0;
-        this.#problem = hasMajority(info) ? '' : NO_MAJORITY;
+        // Those that were heard before a problem was found do not tell that it is over.
+        const sinceFoundMs = this.#clock.nowMs() - this.#foundMs;
+        const withinMs = this.isSilent ? Math.min(sinceFoundMs, PEER_SILENT_MS) : PEER_SILENT_MS;
+        this.#problem = hasMajority(info, withinMs) ? '' : this.#problem || NO_MAJORITY;
         this.#owner.looked(state.first_seq, state.last_seq);
       } catch (error) {
         // The tail finds out that there is no such stream, and makes it again.
@@ -138,10 +144,8 @@ export class StreamWatch {
  * Whether the servers that keep the stream can agree on a message: a leader that has lost the
  * others goes on answering questions for ten seconds.
  */
-function hasMajority({ cluster }: StreamInfo): boolean {
+function hasMajority({ cluster }: StreamInfo, withinMs: number): boolean {
   const others = cluster?.replicas ?? [];
-  const heard = others.filter(
-    ({ offline, active }) => !offline && active < PEER_SILENT_MS * NS_PER_MS,
-  );
+  const heard = others.filter(({ offline, active }) => !offline && active < withinMs * NS_PER_MS);
   return 2 * (1 + heard.length) > 1 + others.length;
 }

@@ -20,8 +20,8 @@ export interface CellRecord {
   readonly cell: string;
 }
 
-/** Makes tried at a time: each has a server of its own, and the machines have two cores. */
-const AT_A_TIME = 3;
+/** Makes tried at a time: they wait for most of their time, and the machines have two cores. */
+const AT_A_TIME = 6;
 
 /**
  * Tries every make, and fails with all that differ from what is expected: words that the cell must

@@ -3,8 +3,9 @@
  * client tells.
  */
 import { onTestFinished } from 'vitest';
+import { hostedForTest, type HostedServer } from '../../support/hosted.js';
 import { FaultProxy } from '../../support/proxy.js';
-import { serverForTest, type Flags, type TestServer } from '../../support/server.js';
+import type { Flags } from '../../support/server.js';
 import type { Make } from './makes.js';
 import { Program } from './program.js';
 
@@ -13,24 +14,24 @@ export const RETRY_MS = 400;
 /** Clients have least delays of their own, up to a second, and double them. */
 export const BACK_MS = 8_000;
 
-export function serverWith(flags: Flags): Promise<TestServer> {
-  return serverForTest({ retry: `${RETRY_MS}ms`, ...flags });
+export function serverWith(flags: Flags): Promise<HostedServer> {
+  return hostedForTest({ retry: `${RETRY_MS}ms`, ...flags });
 }
 
 /** A server that a program listens to by a client of that make, on `/c`. */
 export class Session {
-  readonly server: TestServer;
+  readonly server: HostedServer;
   readonly proxy: FaultProxy;
   readonly program = new Program();
   #close: () => unknown = () => {};
 
-  private constructor(server: TestServer, proxy: FaultProxy) {
+  private constructor(server: HostedServer, proxy: FaultProxy) {
     this.server = server;
     this.proxy = proxy;
   }
 
   /** Opens the client, through a proxy, without waiting for its line. */
-  static async attach(server: TestServer, make: Make): Promise<Session> {
+  static async attach(server: HostedServer, make: Make): Promise<Session> {
     const session = new Session(server, await FaultProxy.start(server.port));
     session.#close = await make.open(`${session.proxy.url}/c`, session.program);
     onTestFinished(() => session.end());
@@ -48,7 +49,7 @@ export class Session {
   async end(): Promise<void> {
     await this.#close();
     this.#close = () => {};
-    this.server.kill();
+    await this.server.end();
   }
 
   /** Waits for the nth line, from 1. */

@@ -1,6 +1,6 @@
 /**
- * A program that embeds the library, with hooks of the kind its environment names: a child process,
- * since a fault may end it.
+ * A program that embeds the library, with a server for each message, whose hooks are of the kind
+ * that the message names: a child process, since a fault may end it.
  */
 import type { createServer as CreateServer } from '../../../src/index.js';
 
@@ -39,19 +39,24 @@ const HOOKS: Readonly<Record<string, object>> = {
   'onError is no function': { onError: 'log' },
 };
 
-try {
-  const hooks = HOOKS[process.argv[2] as string];
-  if (hooks === undefined) throw new Error(`no hooks are called ${process.argv[2]}`);
-  const server = createServer({
-    port: 0,
-    firstId: 1,
-    openPublish: process.argv[3] === 'open',
-    opsKey: 'o',
-    ...hooks,
-  });
-  const { port } = await server.listen();
-  process.send?.({ port });
-} catch (error) {
-  process.send?.({ code: (error as { code?: string }).code ?? String(error) });
-  process.disconnect();
+/** Asks for a server; the answer has the number, and the port or why there is none. */
+interface Asked {
+  readonly number: number;
+  readonly hooks: string;
+  readonly publishing: 'open' | 'closed';
 }
+
+async function begin({ number, hooks, publishing }: Asked): Promise<void> {
+  try {
+    const own = HOOKS[hooks];
+    if (own === undefined) throw new Error(`no hooks are called ${hooks}`);
+    const openPublish = publishing === 'open';
+    const server = createServer({ port: 0, firstId: 1, openPublish, opsKey: 'o', ...own });
+    const { port } = await server.listen();
+    process.send?.({ number, port });
+  } catch (error) {
+    process.send?.({ number, code: (error as { code?: string }).code ?? String(error) });
+  }
+}
+
+process.on('message', (asked) => void begin(asked as Asked));

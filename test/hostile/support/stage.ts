@@ -4,6 +4,8 @@
  */
 import { readdirSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
+import type { AtEnd } from '../../support/begun.js';
+import type { ServerUnderTest } from '../../support/server-under-test.js';
 import { TestServer, type Flags, type Stats } from '../../support/server.js';
 import { medianOf, pause, type Figures } from './actor.js';
 import type { Cast, Role } from './cast.js';
@@ -77,13 +79,14 @@ export class Stage {
   static async open(
     casts: { witnesses: Cast; attackers: Cast },
     options: StageOptions = {},
+    atEnd: AtEnd = onTestFinished,
   ): Promise<Stage> {
     const { flags = {}, heapMiB, channel = 'control' } = options;
     const env: Record<string, string> =
       heapMiB === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
     const server = await TestServer.start(flags, env);
     const probe = new Probe(server);
-    onTestFinished(() => {
+    atEnd(() => {
       probe.stop();
       server.kill();
     });
@@ -150,7 +153,7 @@ export interface RoundOptions extends StageOptions {
 }
 
 /** Faults that a server told of in its log or on standard error. */
-export function faultsOf(server: TestServer): string[] {
+export function faultsOf(server: ServerUnderTest): string[] {
   const isFault = (log: Record<string, unknown>): boolean =>
     Number(log['level'] ?? 0) >= 50 || 'err' in log;
   const said = server.logs.filter(isFault).map((log) => JSON.stringify(log).slice(0, 300));

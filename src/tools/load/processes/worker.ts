@@ -1,6 +1,7 @@
 /** A client process of a run: follows the coordinator's orders, and ends when it does. */
 
 import process from 'node:process';
+import { outliveTerminal } from '../../../terminal.js';
 import { Cohort } from './cohort.js';
 import { loopRequests } from './request-loop.js';
 import type { Ask, OrderName, Reply, Update } from './messages.js';
@@ -36,6 +37,7 @@ async function answer({ ask, order, body }: Ask): Promise<void> {
 
 process.on('message', (ask: Ask) => void answer(ask));
 
+outliveTerminal();
 process.on('disconnect', () => process.exit(0));
 
 // Ctrl-C reaches every process of the terminal. Only the coordinator heeds it: it ends the others
