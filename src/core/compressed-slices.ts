@@ -1,12 +1,13 @@
 /**
- * The slices of a group on one channel whose lines are given gzip blocks: what follows a cursor is compressed once
- * for all lines that are there, with the plain bytes right before it as a dictionary.
+ * The slices of a group on one channel whose lines are given gzip blocks: what follows a cursor is
+ * compressed once for all lines that are there, with the plain bytes right before it as a
+ * dictionary.
  *
  * A line decodes such a block if what it has decoded last is that dictionary. `clean` of its row is
  * the id above which it has been given nothing but the frames of its channel, all of them: it can
  * use a dictionary whose first event is above that. A line that joined, or was told something that
- * is no event, has less behind it than the dictionary may have. It is given a *variant* of the slice
- * with a dictionary that begins later, or with none.
+ * is no event, has less behind it than the dictionary may have. It is given a *variant* of the
+ * slice with a dictionary that begins later, or with none.
  *
  * All lines are brought to the *head* of the group, which moves a few times in a sweep: with each
  * event it would move for every line, and each line would be at a cursor of its own in the end.

@@ -1,7 +1,7 @@
 /**
  * Streams with `Content-Encoding: gzip` (RFC 1952) whose lines share their compressed bytes: a
- * header, and then raw deflate blocks (RFC 1951) that each end at a byte. Here is what is written to
- * one line as it is, in stored blocks; what all lines share is in core/compressed-slices.ts.
+ * header, and then raw deflate blocks (RFC 1951) that each end at a byte. Here is what is written
+ * to one line as it is, in stored blocks; what all lines share is in core/compressed-slices.ts.
  *
  * A stream has no trailer, which would take a checksum for each line: a client sees the end of a
  * stream as it sees the loss of its connection (docs/compression.md).

@@ -18,14 +18,14 @@ export class StreamDecoder {
   /** What the bytes decode to so far. Throws where they are no gzip. */
   decode(bytes: Buffer): Buffer {
     const gunzip = this.#gunzip;
-    const handle = gunzip._handle;
+    const handle = gunzip['_handle'];
     // It closes when a chunk has been processed, unless it cannot.
     handle.close = nothing;
     gunzip.close = nothing;
     try {
-      return gunzip._processChunk(bytes, constants.Z_SYNC_FLUSH);
+      return gunzip['_processChunk'](bytes, constants.Z_SYNC_FLUSH);
     } finally {
-      gunzip._handle = handle;
+      gunzip['_handle'] = handle;
     }
   }
 }
