@@ -68,11 +68,16 @@ export async function probe(): Promise<ProbeResult> {
     claim:
       'Reading /proc/net/tcp blocks the loop for 3 ms and 1.3 µs a row, and adding up the rows takes less than that again: about 25 ms at 15,000 rows; a connection with both ends on this machine has two.',
     holds:
-      points.every((point, at) => rows[at]?.['sockets on the port'] === point) &&
+      points.every((point, at) => isAbout(rows[at]?.['sockets on the port'], point)) &&
       usPerRow > 0.3 &&
       usPerRow < 30,
     rows,
   };
+}
+
+/** A row is read twice, or not at all, when other processes open and close sockets meanwhile. */
+function isAbout(found: unknown, expected: number): boolean {
+  return Math.abs(Number(found) - expected) <= expected / 50;
 }
 
 await main(import.meta.url, probe);
