@@ -75,7 +75,10 @@ export class SimulatedWorker implements KeepingServer {
       kill: () => this.end('SIGKILL'),
     }) as unknown as ChildProcess;
     const { random } = parts.pipe;
-    this.process.clock.later(random.next() * parts.startMs, () => void this.#begin());
+    this.process.clock.later(
+      random.next() * parts.startMs,
+      () => void this.#begin().catch(this.#failed),
+    );
   }
 
   get isAlive(): boolean {
@@ -159,6 +162,11 @@ export class SimulatedWorker implements KeepingServer {
     await this.parent.log.rows.put(ROW_KIND, key, value, NEVER_MS);
     this.rows.set(key, value);
   }
+
+  /** A program whose process has ended does not go on; what else fails is a fault. */
+  readonly #failed = (error: unknown): void => {
+    if (this.isAlive) throw error;
+  };
 
   async #begin(): Promise<void> {
     const { clock } = this.process;

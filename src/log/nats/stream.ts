@@ -31,6 +31,8 @@ const NOT_FOUND = 10_059;
 const NAME_IN_USE = 10_058;
 /** More replicas than one server can have. Most other codes of 500 and above pass. */
 const NO_REPLICAS = 10_074;
+/** Too few servers of the cluster are there, as when it has just started. */
+const NO_PEERS = 10_005;
 
 /** Time that the maker of a stream has to start it before another node does, ms. */
 const MAKER_MS = 2_000;
@@ -107,7 +109,8 @@ async function make(
     return undefined;
   } catch (error) {
     if (!(error instanceof JetStreamApiError) || error.code === NAME_IN_USE) return error;
-    if (error.status >= 500 && error.code !== NO_REPLICAS) return error;
+    if (error.code === NO_PEERS || (error.status >= 500 && error.code !== NO_REPLICAS))
+      return error;
     throw new HoldlineError(
       'HOLDLINE_BAD_LOG',
       `the stream ${options.stream} cannot be made: ${error.message}`,
