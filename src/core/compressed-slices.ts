@@ -84,10 +84,6 @@ export class CompressedSlices {
   end = 0;
   events = 0;
 
-  /** What was written to lines, and what it decodes to, bytes. */
-  writtenBytes = 0;
-  plainBytes = 0;
-
   /** Bytes of the slices that are kept. */
   keptBytes = 0;
 
@@ -130,11 +126,6 @@ export class CompressedSlices {
     return this.#find(group, cursor, clean);
   }
 
-  /** Id of the first event that the dictionary of a line at the group's head may have. */
-  windowFirst(group: SlicedGroup): number {
-    return this.#windowFirst(group, group.set.newestId);
-  }
-
   /** Drops what is kept. */
   clear(): void {
     this.#compressor.dropped(this, this.keptBytes);
@@ -153,8 +144,6 @@ export class CompressedSlices {
     this.bytes = variant.bytes;
     this.end = variant.end;
     this.events = variant.events;
-    this.plainBytes += variant.plainBytes;
-    this.writtenBytes += variant.bytes.length;
     this.#counters.compress_saved_bytes_total += variant.plainBytes - variant.bytes.length;
     return true;
   }

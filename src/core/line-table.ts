@@ -33,7 +33,6 @@ export const OLDEST = -1;
 
 /** Bytes of a row in the typed arrays: the sum above without the reference. */
 export const TABLE_ROW_BYTES = 34;
-export const CLEAN_BYTES = 8;
 export const REFERENCE_BYTES = 8;
 
 /**
