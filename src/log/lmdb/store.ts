@@ -132,7 +132,8 @@ export class Store {
   commit(appends: readonly Commitment[], nowMs: number): number {
     let some = appends;
     let need = this.#needOf(some);
-    while (some.length > 1 && !this.#hasRoom(need)) {
+    while (!this.#hasRoom(need)) {
+      if (some.length <= 1) throw this.room.problem;
       some = some.slice(0, some.length >> 1);
       need = this.#needOf(some);
     }
@@ -341,9 +342,8 @@ export class Store {
    * Does a change in one transaction: all of it, or nothing when it returns false or throws. Throws
    * what the system says of the disk when there is no room for it.
    */
-  #change(need: PageNeed | EventsNeed, change: (change: Change) => boolean): void {
+  #change(need: PageNeed, change: (change: Change) => boolean): void {
     const { tables } = this;
-    if ('isOfEvents' in need && !this.#hasRoom(need)) throw this.room.problem;
     this.room.take(this.#most(need));
     const totals = { ...this.#totals };
     const rows = new ChannelRows(tables);
