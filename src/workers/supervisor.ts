@@ -270,7 +270,7 @@ export class Supervisor implements ProcessesOwner {
       if (other !== worker) worker.link.send(linesFrame(other.spawn, other.lines));
     const shares = this.#lending.begin(worker, count);
     const { place, spawn } = worker;
-    const elsewhereBytes = this.#workers.bytesBeside(worker);
+    const elsewhereBytes = this.#workers.memoryBytes - worker.memoryBytes;
     return { ...welcome, count, place, spawn, elsewhereBytes, log: this.#logFacts, shares };
   }
 

@@ -81,10 +81,10 @@ export class WorkerProcesses {
     return this.#restarts.total;
   }
 
-  /** Memory of this process and of all workers but one, bytes. */
-  bytesBeside(except: WorkerProcess): number {
+  /** Memory of this process and of all workers, bytes, as they told it last. */
+  get memoryBytes(): number {
     let bytes = process.memoryUsage.rss();
-    for (const worker of this) if (worker !== except) bytes += worker.memoryBytes;
+    for (const worker of this) bytes += worker.memoryBytes;
     return bytes;
   }
 
@@ -225,6 +225,7 @@ export class WorkerProcesses {
   #ping(): void {
     const { owner } = this.#parts;
     owner.pinging();
+    const { memoryBytes } = this;
     for (const worker of this) {
       const { place, pid } = worker;
       if (!worker.isServing) {
@@ -242,7 +243,7 @@ export class WorkerProcesses {
         continue;
       }
       worker.pingsMissed++;
-      worker.link.tell('ping', this.bytesBeside(worker));
+      worker.link.tell('ping', memoryBytes - worker.memoryBytes);
       if (worker.isSilent) owner.silent();
     }
   }
