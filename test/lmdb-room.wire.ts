@@ -10,22 +10,14 @@ import { Room } from '../dist/log/lmdb/room.js';
 import { Store, type Commitment } from '../dist/log/lmdb/store.js';
 import type { NewEntry } from '../src/core/event.js';
 import { deletion, event } from './log-contract.js';
-import { logDirectory, NO_BOUNDS } from './support/lmdb-log.js';
+import { logDirectory, NO_BOUNDS, PLAIN_LOG } from './support/lmdb-log.js';
 import { Random } from './support/random.js';
 
 let directory = '';
 let store: Store;
 
 function openStore(more: Partial<ThreadData> = {}): Promise<Store> {
-  return Store.open({
-    directory,
-    durability: 'sync',
-    firstId: 1,
-    retention: NO_BOUNDS,
-    policies: [],
-    ballastBytes: 0,
-    ...more,
-  });
+  return Store.open({ ...PLAIN_LOG, directory, ...more });
 }
 
 function path(): string {

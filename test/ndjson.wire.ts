@@ -3,9 +3,9 @@
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine, stalledLine, type LineOptions } from './support/line.js';
-import { hostedForTest, sharedHosted } from './support/hosted.js';
+import { hostedForTest, hostedWithEvents, sharedHosted } from './support/hosted.js';
 import type { ServerUnderTest } from './support/server-under-test.js';
-import { serverForTest, type Flags } from './support/server.js';
+import { serverForTest } from './support/server.js';
 import { VECTORS } from './support/vectors.js';
 import { codeOf, HttpClient } from './support/wire.js';
 
@@ -23,20 +23,6 @@ async function open(
   return line;
 }
 
-/** A server with `count` events, ids from 1, data `n<id>`, on one channel. */
-async function withEvents(
-  channel: string,
-  count: number,
-  flags: Flags = {},
-): Promise<ServerUnderTest> {
-  const server = await hostedForTest(flags);
-  await server.publishBatch(
-    channel,
-    Array.from({ length: count }, (_, i) => ({ data: `n${i + 1}` })),
-  );
-  return server;
-}
-
 /** What came on the stream, as UTF-8. */
 function textOf(line: NdjsonLine): string {
   return Buffer.from(line.text, 'latin1').toString('utf8');
@@ -46,7 +32,7 @@ const from = (id: number | string): LineOptions => ({ headers: { 'Last-Event-ID'
 
 describe('opening', () => {
   test('the head is the documented set of headers, byte for byte, and no others', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const line = await open(server, '/c');
     const lines = line.head.raw.split('\r\n');
     expect(lines[0]).toBe('HTTP/1.1 200 OK');
@@ -75,7 +61,7 @@ describe('opening', () => {
   });
 
   test('HEAD is the head of the stream and no body, and opens no line', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const answer = await server.request('HEAD', '/c', { headers: NDJSON });
     expect([answer.status, answer.body.length]).toEqual([200, 0]);
     expect(Object.fromEntries(answer.headers)).toMatchObject({
@@ -245,7 +231,7 @@ describe('position', () => {
   ] as [string, string, Record<string, string>][])(
     '%s continues with 5, 6, 7 and goes on live without a seam',
     async (_name, path, headers) => {
-      const server = await withEvents('c', 7);
+      const server = await hostedWithEvents('c', 7);
       const line = await open(server, path, { headers });
       await server.publish('c', 'n8');
       await line.waitForId(8);
@@ -259,7 +245,7 @@ describe('position', () => {
   );
 
   test('without a position, and with since=latest, it starts from now', async () => {
-    const server = await withEvents('c', 7);
+    const server = await hostedWithEvents('c', 7);
     const lines = [await open(server, '/c'), await open(server, '/c?since=latest')];
     await server.publish('c', 'n8');
     for (const line of lines) {
@@ -307,7 +293,7 @@ describe('gaps', () => {
   });
 
   test('where nothing is held its before is null, and an unreadable header is after null', async () => {
-    const server = await withEvents('c', 5, { 'replay-events': 0 });
+    const server = await hostedWithEvents('c', 5, { 'replay-events': 0 });
     for (const [position, after] of [
       ['2', '2'],
       ['cafe-babe', 'null'],
@@ -319,7 +305,7 @@ describe('gaps', () => {
   });
 
   test('a position past the last id is a gap and everything held', async () => {
-    const server = await withEvents('c', 2);
+    const server = await hostedWithEvents('c', 2);
     const line = await open(server, '/c', from(999));
     await line.waitForId(2);
     expect(line.text).toBe(

@@ -7,9 +7,9 @@ import { POLL_WAIT_DEFAULT_SECONDS } from '../src/limits.js';
 import { stalledLine, SseLine } from './support/line.js';
 import { begunBefore } from './support/begun.js';
 import { holdPoll, holdPolls, poll, Poller, readPoll, type HeldPoll } from './support/poll.js';
-import { hostedForTest, HostedServer, sharedHosted } from './support/hosted.js';
+import { HostedServer, hostedForTest, hostedWithEvents, sharedHosted } from './support/hosted.js';
 import type { ServerUnderTest } from './support/server-under-test.js';
-import { serverForTest, type BatchEvent, type Flags } from './support/server.js';
+import { serverForTest, type BatchEvent } from './support/server.js';
 import { codeOf, HttpClient, requestBytes } from './support/wire.js';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
@@ -47,20 +47,6 @@ const longPolls = begunBefore(async (atEnd) => {
   for (const tookMs of Object.values(polls)) tookMs.catch(() => {});
   return polls;
 });
-
-/** A server with `count` events, ids from 1, data `n<id>`, on one channel. */
-async function withEvents(
-  channel: string,
-  count: number,
-  flags: Flags = {},
-): Promise<ServerUnderTest> {
-  const server = await hostedForTest(flags);
-  await server.publishBatch(
-    channel,
-    Array.from({ length: count }, (_, i) => ({ data: `n${i + 1}` })),
-  );
-  return server;
-}
 
 /**
  * A server that has evicted events: 2000 were published on `c`, and those from `oldest` on are
@@ -113,7 +99,7 @@ describe('the answer', () => {
   });
 
   test('204 is a position and no body, under the documented headers and no others', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const answer = await server.request('GET', '/c?since=3&wait=0');
     expect(answer.body.length).toBe(0);
     expect(headersOf(answer.raw)).toEqual([
@@ -151,7 +137,7 @@ describe('the answer', () => {
   });
 
   test('a client of fetch reads the example of a loop: an event, its position, the next one, and 204', async () => {
-    const server = await withEvents('c', 2);
+    const server = await hostedWithEvents('c', 2);
     const seen: unknown[] = [];
     let position = '0';
     for (let polls = 0; polls < 3; polls++) {
@@ -224,7 +210,7 @@ describe('position', () => {
   );
 
   test('every answer says where to go on: nothing comes twice and nothing is left out, by header or by id', async () => {
-    const server = await withEvents('c', 9);
+    const server = await hostedWithEvents('c', 9);
     for (const by of ['header', 'id'] as const) {
       const poller = await Poller.open(server);
       const ids: number[] = [];
@@ -238,7 +224,7 @@ describe('position', () => {
   });
 
   test('a position before events of other channels goes on without a gap, and so does that of a 204', async () => {
-    const server = await withEvents('c', 2);
+    const server = await hostedWithEvents('c', 2);
     await server.publishBatch('other', same(5));
     const empty = await poll(server, '/c?since=2&wait=0');
     expect(empty.position).toBeGreaterThanOrEqual(2);
@@ -311,7 +297,7 @@ describe('wait and limit', () => {
   );
 
   test('limit bounds an array from 1 to 1000', async () => {
-    const server = await withEvents('c', 1500, { 'replay-events': 2000 });
+    const server = await hostedWithEvents('c', 1500, { 'replay-events': 2000 });
     for (const [limit, count] of [
       [1, 1],
       [7, 7],
@@ -324,7 +310,7 @@ describe('wait and limit', () => {
   });
 
   test('an array with nothing in it is a 204', async () => {
-    const server = await withEvents('c', 1);
+    const server = await hostedWithEvents('c', 1);
     expect((await poll(server, '/c?since=1&wait=0&limit=10')).status).toBe(204);
   });
 
@@ -423,7 +409,7 @@ describe('gap', () => {
   });
 
   test('an unreadable Last-Event-ID is a gap after null and everything held', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const answer = await poll(server, '/c?limit=10', { 'Last-Event-ID': 'cafe-babe' });
     expect(answer.events.map((event) => [event.id, event.gap])).toEqual([
       [1, { after: null, before: 1 }],
@@ -433,7 +419,7 @@ describe('gap', () => {
   });
 
   test('a position past the last id is a gap and everything held: it is of another life of this server', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const { events } = await poll(server, '/c?since=999');
     expect(events.map((event) => [event.id, event.gap])).toEqual([[1, { after: 999, before: 1 }]]);
   });
@@ -445,7 +431,7 @@ describe('gap', () => {
   ] as [string, string, Record<string, string>, number | null][])(
     'where nothing is held, %s is told with the next event',
     async (_name, path, headers, after) => {
-      const server = await withEvents('c', 5, { 'replay-events': 0 });
+      const server = await hostedWithEvents('c', 5, { 'replay-events': 0 });
       const held = await holdPoll(server, `${path}&wait=5`, headers);
       await server.publish('c', 'next');
       expect((await held.answered).text).toBe(
@@ -462,7 +448,7 @@ describe('gap', () => {
   ] as [string, string, Record<string, string>][])(
     'the gap %s that a 204 could not tell is told by the poll that goes on from it',
     async (_name, path, headers) => {
-      const server = await withEvents('c', 5, { 'replay-events': 0 });
+      const server = await hostedWithEvents('c', 5, { 'replay-events': 0 });
       for (const wait of ['0', '0.1']) {
         const empty = await poll(server, `${path}&wait=${wait}`, headers);
         expect(empty.status).toBe(204);
@@ -527,7 +513,7 @@ describe('waiting', () => {
   });
 
   test('waiters at one place ask in different ways and are given different shapes', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const held = await holdPolls(server, [
       '/c?since=3',
       '/c?since=3&limit=1',
@@ -590,7 +576,7 @@ describe('waiting', () => {
   });
 
   test('between 90 % and 100 % of its wait it is answered 204, and waiters do not end together', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     // A process that stands still for a tenth of it answers all at once.
     const waitMs = 3000;
     const pollers = await Promise.all(Array.from({ length: 60 }, () => Poller.open(server)));
@@ -705,7 +691,7 @@ describe('several channels', () => {
 
 describe('HEAD', () => {
   test('it is the status and headers of the same GET without waiting, and the connection serves on', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const client = await HttpClient.open(server.port);
     onTestFinished(() => client.close());
     for (const [path, headers] of [

@@ -4,8 +4,7 @@
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, type LineOptions } from './support/line.js';
-import { hostedForTest, sharedHosted } from './support/hosted.js';
-import type { Flags } from './support/server.js';
+import { hostedForTest, hostedWithEvents, sharedHosted } from './support/hosted.js';
 import type { ServerUnderTest } from './support/server-under-test.js';
 import { codeOf, RawConnection, request } from './support/wire.js';
 
@@ -17,21 +16,6 @@ async function open(
   const line = await SseLine.open(server.port, path, options);
   onTestFinished(() => line.close());
   return line;
-}
-
-/** A server with `count` events, ids from 1, data `n<id>`, on one channel. */
-async function withEvents(
-  channel: string,
-  count: number,
-  flags: Flags = {},
-): Promise<ServerUnderTest> {
-  const server = await hostedForTest(flags);
-  if (count > 0)
-    await server.publishBatch(
-      channel,
-      Array.from({ length: count }, (_, i) => ({ data: `n${i + 1}` })),
-    );
-  return server;
 }
 
 /** The stream without the prelude, as bytes in Latin-1. */
@@ -61,7 +45,7 @@ describe('opening', () => {
   });
 
   test('the first block is retry and the position the line continues from', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const line = await open(server, '/c');
     await line.waitForBlocks(1);
     expect(line.text).toMatch(/^retry: 10[01]\nid: 3\n\n$/);
@@ -169,7 +153,7 @@ describe('replay', () => {
   ])(
     '%s continues with 5, 6, 7 and goes on live without a seam',
     async (_name, path, headers: Record<string, string>) => {
-      const server = await withEvents('c', 7);
+      const server = await hostedWithEvents('c', 7);
       const line = await open(server, path, { headers });
       await server.publish('c', 'n8');
       await line.waitForId(8);
@@ -191,7 +175,7 @@ describe('replay', () => {
     ['lastEventId beats since and last', '/c?last=7&since=2&lastEventId=5', {}, 6],
     ['since beats last', '/c?last=7&since=3', {}, 4],
   ])('%s', async (_name, path, headers: Record<string, string>, firstId) => {
-    const server = await withEvents('c', 7);
+    const server = await hostedWithEvents('c', 7);
     const line = await open(server, path, { headers });
     await line.waitForId(7);
     expect(line.ids[0]).toBe(firstId);
@@ -199,7 +183,7 @@ describe('replay', () => {
   });
 
   test('since=latest starts from now', async () => {
-    const server = await withEvents('c', 7);
+    const server = await hostedWithEvents('c', 7);
     const line = await open(server, '/c?since=latest');
     await server.publish('c', 'n8');
     await line.waitForId(8);
@@ -207,7 +191,7 @@ describe('replay', () => {
   });
 
   test('position 0 is everything held, and no gap even where older events are gone', async () => {
-    const server = await withEvents('c', 20, { 'replay-events': 5 });
+    const server = await hostedWithEvents('c', 20, { 'replay-events': 5 });
     for (const [path, options] of [
       ['/c?since=0', {}],
       ['/c', from(0)],
@@ -221,7 +205,7 @@ describe('replay', () => {
   });
 
   test('last=N gives the newest N; more than are held gives all held without a gap; 0 gives none', async () => {
-    const server = await withEvents('c', 6);
+    const server = await hostedWithEvents('c', 6);
     const three = await open(server, '/c?last=3');
     const all = await open(server, '/c?last=1000');
     const none = await open(server, '/c?last=0');
@@ -244,7 +228,7 @@ describe('replay', () => {
   });
 
   test('a reconnect with the newest id gets nothing twice', async () => {
-    const server = await withEvents('c', 4);
+    const server = await hostedWithEvents('c', 4);
     const line = await open(server, '/c', from(4));
     await server.publish('c', 'n5');
     await line.waitForId(5);
@@ -315,7 +299,7 @@ describe('gaps', () => {
   });
 
   test('where nothing is kept a missed event is a gap with before null, and live goes on', async () => {
-    const server = await withEvents('c', 5, { 'replay-events': 0 });
+    const server = await hostedWithEvents('c', 5, { 'replay-events': 0 });
     const line = await open(server, '/c', from(2));
     const id = await server.publish('c', 'live');
     await line.waitForId(id);
@@ -324,7 +308,7 @@ describe('gaps', () => {
   });
 
   test('a position past the last id is a gap: it is of another life of this server', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const line = await open(server, '/c', from(999));
     const id = await server.publish('c', 'live');
     await line.waitFor('the live event', () => line.ids.includes(id));
@@ -340,7 +324,7 @@ describe('gaps', () => {
   test.each(['-1', '1e9', 'abc', '9007199254740992', '4 5', 'cafe-babe'])(
     'a foreign Last-Event-ID "%s" is a gap and everything held',
     async (text) => {
-      const server = await withEvents('c', 3);
+      const server = await hostedWithEvents('c', 3);
       const line = await open(server, '/c', from(text));
       const id = await server.publish('c', 'live');
       await line.waitForId(id);
@@ -499,7 +483,7 @@ describe('several channels on one line', () => {
   });
 
   test('?envelope=1 gives the same object on a single channel', async () => {
-    const server = await withEvents('c', 1);
+    const server = await hostedWithEvents('c', 1);
     const line = await open(server, '/c?envelope=1&since=0');
     await server.publish('c', 'two', 't');
     await line.waitForId(2);

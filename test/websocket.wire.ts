@@ -1,9 +1,9 @@
 /** WebSockets on the wire: handshake, messages, replay, gap and end. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
-import { hostedForTest, sharedHosted } from './support/hosted.js';
+import { hostedForTest, hostedWithEvents, sharedHosted } from './support/hosted.js';
 import type { ServerUnderTest } from './support/server-under-test.js';
-import { KERNEL_BUFFERS, serverForTest, type Flags } from './support/server.js';
+import { KERNEL_BUFFERS, serverForTest } from './support/server.js';
 import {
   acceptOf,
   handshakeBytes,
@@ -14,18 +14,6 @@ import {
   type HandshakeHeaders,
 } from './support/websocket.js';
 import { codeOf, exchange, HttpClient, RawConnection, type Answer } from './support/wire.js';
-
-/** A server with `count` events, ids from 1, data `n<id>`, on one channel. */
-async function withEvents(
-  channel: string,
-  count: number,
-  flags: Flags = {},
-): Promise<ServerUnderTest> {
-  const server = await hostedForTest(flags);
-  const events = Array.from({ length: count }, (_, i) => ({ data: `n${i + 1}` }));
-  if (count > 0) await server.publishBatch(channel, events);
-  return server;
-}
 
 /**
  * A server that no longer holds most of what was published to `c`: the last id, and the oldest that
@@ -66,7 +54,7 @@ describe('handshake', () => {
   const shared = sharedHosted();
 
   test('the 101 is the documented set of headers and nothing else', async () => {
-    const server = await withEvents('c', 3);
+    const server = await hostedWithEvents('c', 3);
     const line = await openWebSocket(server, '/c', {
       headers: {
         'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits',
@@ -367,7 +355,7 @@ describe('replay', () => {
   ])(
     '%s continues with 5, 6, 7 and goes on live without a seam',
     async (_name, path, headers: HandshakeHeaders) => {
-      const server = await withEvents('c', 7);
+      const server = await hostedWithEvents('c', 7);
       const line = await openWebSocket(server, path, { headers });
       const client = await WsClient.open(server, path, {
         headers: headers as Record<string, string>,
@@ -393,7 +381,7 @@ describe('replay', () => {
     ['last_event_id beats since and last', '/c?last=7&since=2&last_event_id=5', {}, 6],
     ['since beats last', '/c?last=7&since=3', {}, 4],
   ])('%s', async (_name, path, headers: HandshakeHeaders, firstId) => {
-    const server = await withEvents('c', 7);
+    const server = await hostedWithEvents('c', 7);
     const line = await openWebSocket(server, path, { headers });
     await line.waitForId(7);
     expect(line.ids).toEqual(ids(firstId, 7));
@@ -405,7 +393,7 @@ describe('replay', () => {
     ['since=latest', '/c?since=latest'],
     ['last=0', '/c?last=0'],
   ])('%s is live from now', async (_name, path) => {
-    const server = await withEvents('c', 7);
+    const server = await hostedWithEvents('c', 7);
     const line = await openWebSocket(server, path);
     expect(line.head.headers.get('holdline-position')).toBe('7');
     await server.publish('c', 'n8');
@@ -526,7 +514,7 @@ describe('gap and end', () => {
   });
 
   test('where nothing is kept a missed event is a gap with before null, and live goes on', async () => {
-    const server = await withEvents('c', 5, { 'replay-events': 0 });
+    const server = await hostedWithEvents('c', 5, { 'replay-events': 0 });
     const line = await openWebSocket(server, '/c?since=2');
     await line.waitFor('the gap', () => line.gaps[0]);
     const id = await server.publish('c', 'live');
@@ -540,7 +528,7 @@ describe('gap and end', () => {
   test.each(['abc', '-1', '9007199254740992'])(
     'a foreign Last-Event-ID "%s" is a gap and everything held',
     async (text) => {
-      const server = await withEvents('c', 3);
+      const server = await hostedWithEvents('c', 3);
       const line = await openWebSocket(server, '/c', { headers: { 'Last-Event-ID': text } });
       await line.waitForId(3);
       expect(line.lines[0]).toBe('{"gap":{"after":null,"before":1}}');

@@ -139,6 +139,18 @@ export async function hostedForTest(
   return server;
 }
 
+/** Such a server with `events` events, ids from 1, data `n<id>`, on one channel. */
+export async function hostedWithEvents(
+  channel: string,
+  events: number,
+  flags: Flags = {},
+): Promise<HostedServer> {
+  const server = await hostedForTest(flags);
+  const batch = Array.from({ length: events }, (_, i) => ({ data: `n${i + 1}` }));
+  if (events > 0) await server.publishBatch(channel, batch);
+  return server;
+}
+
 /**
  * One server for the tests of a file or of a describe block, for those that look at differences
  * only.

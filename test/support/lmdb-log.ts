@@ -14,17 +14,22 @@ export function logDirectory(): string {
   return mkdtempSync(join(tmpdir(), 'holdline-log-'));
 }
 
+/** Of a log without bounds, synchronous, with ids from 1. */
+export const PLAIN_LOG = {
+  durability: 'sync',
+  firstId: 1,
+  retention: NO_BOUNDS,
+  policies: [],
+  ballastBytes: 0,
+} as const;
+
 export function makeLmdbLog(
   directory: string,
   more: Partial<Omit<LmdbLogOptions, 'directory'>> = {},
 ): LmdbLog {
   return new LmdbLog({
+    ...PLAIN_LOG,
     directory,
-    durability: 'sync',
-    firstId: 1,
-    retention: NO_BOUNDS,
-    policies: [],
-    ballastBytes: 0,
     clock: SYSTEM_CLOCK,
     counters: makeCounters(),
     report: () => {},

@@ -20,6 +20,7 @@ import { KeepingPolls } from './keeping-polls.js';
 import type { ClientParts, KeepingServer } from './keeping-server.js';
 import { Model } from './model.js';
 import { Random } from './random.js';
+import { play } from './replay.js';
 
 const NAMES = ['a', 'b', 'c', 'd'];
 const MIB = 1024 * 1024;
@@ -149,20 +150,17 @@ export class KeepingSimulation {
   }
 
   async run(count: number): Promise<void> {
-    const { random: chance } = Math;
-    const random = this.#random;
-    Math.random = () => random.next();
     try {
-      await this.#start();
-      for (let step = 0; step < count; step++) {
-        this.steps++;
-        await this.#step();
-        this.#diary.throwFault();
-        if (random.chance(0.002)) await this.#rest();
-      }
-      await this.#rest();
+      await play(this.#random, count, {
+        start: () => this.#start(),
+        step: async () => {
+          this.steps++;
+          await this.#step();
+          this.#diary.throwFault();
+        },
+        rest: () => this.#rest(),
+      });
     } finally {
-      Math.random = chance;
       this.#hub.stop();
     }
   }

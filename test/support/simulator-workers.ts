@@ -22,6 +22,7 @@ import type { ClientParts } from './keeping-server.js';
 import { Model } from './model.js';
 import { Publications } from './publications.js';
 import { Random } from './random.js';
+import { play } from './replay.js';
 import { ShownCounts } from './shown-counts.js';
 import { SimulatedProcess } from './simulated-process.js';
 import { SimulatedWorker } from './simulated-worker.js';
@@ -202,23 +203,20 @@ export class WorkersSimulation {
   }
 
   async run(count: number): Promise<void> {
-    const { random: chance } = Math;
     const { memoryUsage } = process;
-    const random = this.#random;
-    Math.random = () => random.next();
     // It travels, and the length of what travels must not differ from run to run.
     process.memoryUsage = Object.assign(() => memoryUsage(), { rss: () => 1e8 });
     try {
-      await this.#start();
-      for (let step = 0; step < count; step++) {
-        this.steps++;
-        await this.#step();
-        this.#diary.throwFault();
-        if (random.chance(0.002)) await this.#rest();
-      }
-      await this.#rest();
+      await play(this.#random, count, {
+        start: () => this.#start(),
+        step: async () => {
+          this.steps++;
+          await this.#step();
+          this.#diary.throwFault();
+        },
+        rest: () => this.#rest(),
+      });
     } finally {
-      Math.random = chance;
       process.memoryUsage = memoryUsage;
       for (const worker of this.#serving) worker.hub.stop();
     }

@@ -20,6 +20,7 @@ import type { Accepted } from './model.js';
 import { PollClients } from './poll-clients.js';
 import { Publishers } from './publishers.js';
 import { ADDRESSES, USERS, World, type Setting } from './world.js';
+import { play } from './replay.js';
 
 /** Turns that a hub may take to come to rest when nothing more is asked of it. */
 const REST_TURNS = 20_000;
@@ -59,22 +60,19 @@ export class Simulation {
 
   /** Takes `count` steps, coming to rest now and then and at the end. */
   async run(count: number): Promise<void> {
-    const { random: chance } = Math;
     const { random, hub } = this.#world;
-    // Polls are answered at random times, which are to be the same when a seed is run again.
-    Math.random = () => random.next();
     try {
-      for (let step = 0; step < count; step++) {
-        this.steps++;
-        this.#world.step++;
-        await this.#step();
-        this.#iterators.act();
-        this.#world.throwFault();
-        if (random.chance(0.002)) await this.#rest();
-      }
-      await this.#rest();
+      await play(random, count, {
+        step: async () => {
+          this.steps++;
+          this.#world.step++;
+          await this.#step();
+          this.#iterators.act();
+          this.#world.throwFault();
+        },
+        rest: () => this.#rest(),
+      });
     } finally {
-      Math.random = chance;
       hub.stop();
     }
   }
