@@ -189,6 +189,15 @@ export const BATCH_STEP_BYTES = 32 * 1024;
 /** Long work of all requests together in one turn of the loop, ms. transports/slices.ts */
 export const WORK_SLICE_MS = 2;
 
+/**
+ * Bytes of one channel's publishes that a log which answers later has been given and has not
+ * answered, and the time in which it is to answer, ms: the bytes grow and shrink with it. Publishes
+ * of other channels stand behind as much. core/append-window.ts
+ */
+export const APPEND_WINDOW_BYTES_MIN = 64 * 1024;
+export const APPEND_WINDOW_BYTES_MAX = 1024 * 1024;
+export const APPEND_LATENCY_MS = 5;
+
 /** Events in one batch. 413 above it. transports/batch.ts */
 export const BATCH_EVENTS_MAX = 10_000;
 
@@ -1165,6 +1174,10 @@ function assertRelation(holds: boolean, relation: string): void {
 assertRelation(
   CORK_WRITE_BYTES_MAX + 4 + CORK_WRITE_BYTES_MAX.toString(16).length <= 16_384,
   'one cork is one send',
+);
+assertRelation(
+  APPEND_WINDOW_BYTES_MIN < APPEND_WINDOW_BYTES_MAX,
+  'what a log is given ahead has somewhere to grow',
 );
 assertRelation(
   OPENING_BYTES_MAX < CORK_WRITE_BYTES_MAX,

@@ -53,6 +53,8 @@ export class Group implements Reader {
   /** True while the group is in the pump's queue. */
   queued = false;
   nextQueued: Group | undefined;
+  /** The slice of the pump in which its last sweep ended. */
+  sweptInSlice = -1;
   /** Row at which the sweep goes on, downwards; −1 between sweeps. */
   sweepRow = -1;
   /** The head when the current sweep began. */

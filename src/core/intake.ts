@@ -13,6 +13,7 @@ import {
   PUBLISH_WAIT_MS_MAX,
   WAITING_PUBLISHERS_MAX,
 } from '../limits.js';
+import { AppendWindow } from './append-window.js';
 import type { Channel } from './channel.js';
 import type { Elsewhere } from './elsewhere.js';
 import type { Entrance } from './entrance.js';
@@ -82,6 +83,7 @@ export class Intake {
    * entered.
    */
   readonly #ahead = new Map<Channel<Group>, number>();
+  readonly #appendWindow = new AppendWindow();
 
   constructor(
     entrance: Entrance,
@@ -147,7 +149,8 @@ export class Intake {
   ): Promise<Published> {
     // The publisher has left: nothing is published without an answer.
     if (submission.reservation.isReleased) return Promise.reject(publisherLeft());
-    if (this.hasRoomNow(channel, submission.reservation.bytes))
+    const { bytes } = submission.reservation;
+    if (this.hasRoomNow(channel, bytes) && this.#mayAppend(channel, bytes))
       return this.#begin(channel, submission, requestKey);
     return this.#wait(channel, submission, requestKey);
   }
@@ -176,6 +179,11 @@ export class Intake {
     const ahead = this.#ahead.get(channel);
     if (ahead === undefined || channel.lineCount === 0) return channel.hasRoom(first);
     return ahead + first <= channel.inFlightWindowBytes && channel.hasRoom(ahead + first);
+  }
+
+  /** False while the log has been given as much of the channel as it answers in good time. */
+  #mayAppend(channel: Channel<Group>, bytes: number): boolean {
+    return this.#appendWindow.hasRoom(this.#ahead.get(channel) ?? 0, bytes);
   }
 
   // ── publishes ──────────────────────────────────────────────────────────────────────────────────
@@ -274,6 +282,7 @@ export class Intake {
     const { bytes } = reservation;
     this.#appending++;
     this.goAhead(channel, bytes);
+    const beganMs = this.#entrance.isKept ? this.#clock.nowMs() : 0;
     try {
       const ids = await this.#log.append(
         entries,
@@ -283,6 +292,10 @@ export class Intake {
       return { ids, subscribers };
     } finally {
       this.#appending--;
+      if (this.#entrance.isKept) {
+        const isWanted = channel.waitingCount > 0;
+        this.#appendWindow.answered(bytes, beganMs, this.#clock.nowMs(), isWanted);
+      }
       this.goAhead(channel, -bytes);
       reservation.release();
     }
@@ -361,7 +374,8 @@ export class Intake {
     const waiters = this.#waiting.get(channel);
     if (waiters === undefined) return;
     for (let first = waiters[0]; first !== undefined; first = waiters[0]) {
-      if (!this.#hasRoom(channel, first.submission.reservation.bytes)) return;
+      const { bytes } = first.submission.reservation;
+      if (!this.#hasRoom(channel, bytes) || !this.#mayAppend(channel, bytes)) return;
       this.#unwait(channel, first);
       first.resolve(this.#begin(channel, first.submission, first.requestKey));
     }

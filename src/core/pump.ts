@@ -59,6 +59,10 @@ export class Pump {
   #firstQueued: Group | undefined;
   #lastQueued: Group | undefined;
   #scheduled = false;
+  /** Number of the slice, counting from 1. */
+  #slice = 0;
+  /** Groups whose sweep has ended in this slice and that have something new again. */
+  #again: Group[] = [];
   #cancelFlush: (() => void) | undefined;
   /** Corks written since the start. */
   #corks = 0;
@@ -109,12 +113,17 @@ export class Pump {
 
   /** True when every line that takes bytes has been given everything. */
   get isIdle(): boolean {
-    return this.#firstQueued === undefined;
+    return this.#firstQueued === undefined && this.#again.length === 0;
   }
 
   #enqueue(group: Group): void {
     if (group.queued) return;
     group.queued = true;
+    if (group.sweptInSlice === this.#slice) this.#again.push(group);
+    else this.#append(group);
+  }
+
+  #append(group: Group): void {
     if (this.#lastQueued === undefined) this.#firstQueued = group;
     else this.#lastQueued.nextQueued = group;
     this.#lastQueued = group;
@@ -132,17 +141,27 @@ export class Pump {
 
   /**
    * One slice of time: groups take turns until it is over, and go on later from the row where they
-   * stopped, with whatever is newest then.
+   * stopped, with whatever is newest then. One that is fed faster than its few lines are swept does
+   * not begin again before the others are done, or their slice is over.
    */
   readonly #run = (): void => {
     this.#scheduled = false;
+    this.#slice++;
     const until = this.#clock.nowMs() + SWEEP_SLICE_MS;
     for (let group = this.#dequeue(); group !== undefined; group = this.#dequeue()) {
       if (group.deletedAt === undefined && !this.#sweep(group)) this.#enqueue(group);
       if (this.#clock.nowMs() >= until) break;
+      if (this.#firstQueued === undefined) this.#takeAgain();
     }
+    this.#takeAgain();
     this.flush();
   };
+
+  #takeAgain(): void {
+    for (const group of this.#again) this.#append(group);
+    this.#again = [];
+    this.#slice++;
+  }
 
   /** Goes on with a group's sweep for a few corks. Returns true when its lines are done for now. */
   #sweep(group: Group): boolean {
@@ -187,6 +206,7 @@ export class Pump {
     }
     group.sweepRow = row;
     if (row >= 0) return false;
+    group.sweptInSlice = this.#slice;
     if (group.sweepHead > group.sweptThrough) group.sweptThrough = group.sweepHead;
     if (group.graceThrough !== Infinity) this.grace.update(group);
     this.#counters.sweeps_total++;

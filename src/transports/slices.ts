@@ -16,6 +16,8 @@ interface Work {
 /** Unfinished work, in the order of the next steps. */
 const waiting: Work[] = [];
 let isScheduled = false;
+/** When short work has had its time of this turn; 0 before the first of it. */
+let turnEndsMs = 0;
 
 /** Begins in the next turn. Resolves when the work is done; rejects with what a step throws. */
 export function inSlices(step: Step): Promise<void> {
@@ -23,6 +25,24 @@ export function inSlices(step: Step): Promise<void> {
     waiting.push({ step, resolve, reject });
     schedule();
   });
+}
+
+/**
+ * True when short work, of which much may come in one turn, may be done at once: such work has not
+ * had WORK_SLICE_MS in this turn, and nothing waits for its slice. Else it is for {@link inSlices}.
+ */
+export function hasTurnTime(): boolean {
+  if (waiting.length > 0) return false;
+  const nowMs = performance.now();
+  if (turnEndsMs === 0) {
+    turnEndsMs = nowMs + WORK_SLICE_MS;
+    setImmediate(endTurn);
+  }
+  return nowMs < turnEndsMs;
+}
+
+function endTurn(): void {
+  turnEndsMs = 0;
 }
 
 function schedule(): void {

@@ -22,6 +22,7 @@ import type { MessageSocket, UpgradeContext } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import { answerOrWait, type PollRequest } from './poll.js';
 import { answerStreamHead, deliveryModeOf, openStream, type StreamRequest } from './stream.js';
+import { hasTurnTime, inSlices } from './slices.js';
 import type { Messages } from './websocket.js';
 
 /** Whatever is held open. */
@@ -54,6 +55,8 @@ export type Open = (grant: Grant) => Promise<void> | undefined;
 
 interface WhenReady {
   readonly isEventStream?: boolean;
+  /** A herd that comes back opens in slices of time, so that it does not hold up the loop. */
+  readonly inTurns?: boolean;
   readonly refuse?: (error: unknown) => void;
 }
 
@@ -127,7 +130,11 @@ export class Subscribing {
         grant,
         position,
         (ready) => this.#openStream(exchange, { ...stream, position: ready }, asPage),
-        { isEventStream, refuse: (error) => this.#refuseStream(exchange, stream, asPage, error) },
+        {
+          isEventStream,
+          inTurns: true,
+          refuse: (error) => this.#refuseStream(exchange, stream, asPage, error),
+        },
       );
     };
   }
@@ -142,25 +149,30 @@ export class Subscribing {
     grant: Grant,
     position: Position,
     open: (position: Position) => void | Promise<void> | undefined,
-    { isEventStream = false, refuse = rethrow }: WhenReady = {},
+    { isEventStream = false, inTurns = false, refuse = rethrow }: WhenReady = {},
   ): Promise<void> | undefined {
     const { hub, guard } = this.#parts;
+    const openLater = (found: Position): void | Promise<void> | undefined => {
+      let opened: void | Promise<void> | undefined;
+      exchange.inCork(() => {
+        guard.checkGrant(grant);
+        opened = open(found);
+      });
+      return opened;
+    };
     const ready = hub.ready(grant.channels, position, isEventStream);
-    if (ready === undefined) return open(position) ?? undefined;
+    if (ready === undefined) {
+      if (!inTurns || hasTurnTime()) return open(position) ?? undefined;
+      exchange.watch();
+      return inSlices(() => {
+        openLater(position);
+        return true;
+      });
+    }
     exchange.watch();
-    return ready.then(
-      (found) => {
-        let opened: void | Promise<void> | undefined;
-        exchange.inCork(() => {
-          guard.checkGrant(grant);
-          opened = open(found);
-        });
-        return opened;
-      },
-      (error: unknown) => {
-        if (exchange.isOpen) refuse(error);
-      },
-    );
+    return ready.then(openLater, (error: unknown) => {
+      if (exchange.isOpen) refuse(error);
+    });
   }
 
   /**

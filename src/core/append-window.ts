@@ -1,0 +1,31 @@
+/**
+ * How much of one channel a log that answers later may have been given and not have answered: so
+ * much that it answers in about APPEND_LATENCY_MS. The rest waits with its channel, so that what
+ * another channel publishes stands behind little of it. One window for all channels, each of which
+ * may fill it.
+ */
+import { APPEND_LATENCY_MS, APPEND_WINDOW_BYTES_MAX, APPEND_WINDOW_BYTES_MIN } from '../limits.js';
+
+/** Share of itself by which it shrinks when the log answers late, at most once in that time. */
+const SHRINK_SHARE = 0.25;
+
+export class AppendWindow {
+  #bytes = APPEND_WINDOW_BYTES_MIN;
+  #shrankMs = -Infinity;
+
+  /** True when `bytes` more may be given beside those that the log has of the channel. */
+  hasRoom(givenBytes: number, bytes: number): boolean {
+    return givenBytes === 0 || givenBytes + bytes <= this.#bytes;
+  }
+
+  /** The log has answered. `isWanted`: publishes to the same channel wait. */
+  answered(bytes: number, beganMs: number, nowMs: number, isWanted: boolean): void {
+    if (nowMs - beganMs > APPEND_LATENCY_MS) {
+      if (beganMs < this.#shrankMs) return;
+      this.#shrankMs = nowMs;
+      this.#bytes = Math.max(APPEND_WINDOW_BYTES_MIN, this.#bytes * (1 - SHRINK_SHARE));
+    } else if (isWanted) {
+      this.#bytes = Math.min(APPEND_WINDOW_BYTES_MAX, this.#bytes + bytes * SHRINK_SHARE);
+    }
+  }
+}
