@@ -31,7 +31,7 @@ interface Counter {
   /** What lines asked. */
   readonly requests: readonly string[];
   /** What has come since the round began, once as many bytes have as were sent. */
-  tallyAfter(sentBytes: number): Promise<Tally>;
+  tallyAfter(this: void, sentBytes: number): Promise<Tally>;
 }
 
 /** Lines of a server of this test, in a round. */
@@ -207,14 +207,14 @@ describe.runIf(hasCompiler)('lines in gzip', () => {
       { counted: { delivered: 270, losers: 1 }, cutOff: [] },
     ],
     // The bytes are those of all, what they refer to is not there.
-    ['a heartbeat before a block that refers back', [FIRST, stored(Buffer.from(':\n\n')), SECOND, THIRD], DAMAGED],
-    ['a block that is no deflate', [FIRST, Buffer.from([7, 7, 7, 7]), THIRD], DAMAGED],
-    ['a block with a bit changed', [FIRST, flipped(stored(eventsOf(11, 20)), 30), THIRD], DAMAGED],
     [
-      'a block of other texts',
-      [FIRST, stored(Buffer.from('<html>\n\n')), SECOND, THIRD],
+      'a heartbeat before a block that refers back',
+      [FIRST, stored(Buffer.from(':\n\n')), SECOND, THIRD],
       DAMAGED,
     ],
+    ['a block that is no deflate', [FIRST, Buffer.from([7, 7, 7, 7]), THIRD], DAMAGED],
+    ['a block with a bit changed', [FIRST, flipped(stored(eventsOf(11, 20)), 30), THIRD], DAMAGED],
+    ['a block of other texts', [FIRST, stored(Buffer.from('<html>\n\n')), SECOND, THIRD], DAMAGED],
     [
       'a block that ends within itself',
       [FIRST, SECOND.subarray(0, -1), THIRD],
