@@ -94,7 +94,8 @@ describe('the gzip of a line', () => {
     const made: Buffer[] = [];
     gzip.on('data', (bytes: Buffer) => made.push(bytes));
     const texts = Array.from({ length: 300 }, () => `${tick()}\n`);
-    for (const text of texts) await new Promise<void>((resolve) => gzip.write(text, () => resolve()));
+    for (const text of texts)
+      await new Promise<void>((resolve) => gzip.write(text, () => resolve()));
     const ended = once(gzip, 'end');
     gzip.end();
     await ended;
