@@ -67,8 +67,8 @@ describe('lines that are not checked', () => {
         expect(tally.plainBytes).toBeLessThan(lines * 60 * 300);
         expect(tally.gzipBytes).toBeLessThan(tally.plainBytes / 3);
         expect(tally.bytes).toBeGreaterThan(tally.gzipBytes);
-        // Lines have one of several preludes, so that until 32 KiB came their windows differ.
-        expect(tally.inflatedBlocks).toBeLessThan(tally.blocks * 0.8);
+        // In Node lines have one of several preludes, so that until 32 KiB came windows differ.
+        expect(tally.inflatedBlocks).toBeLessThan(tally.blocks * (inC ? 0.3 : 0.8));
       }
     },
   );
@@ -83,7 +83,7 @@ describe('the command', () => {
     );
     expect({ status, report }).toMatchObject({
       status: 0,
-      report: { flawless: true, delivered: 1_000, compression: { lines: 20 }, remarks: [] },
+      report: { flawless: true, delivered: 1_000, compression: { lines: 20 } },
     });
     const { wireBytes, plainBytes, ratio, blocks, inflatedBlocks } = report.compression!;
     expect(wireBytes).toBe(report.bytesReceived);
@@ -102,10 +102,11 @@ describe('the command', () => {
     expect(report).toMatchObject({
       delivered: 1_000,
       compression: { lines: 0, ratio: 1 },
-      remarks: [
-        'the server does not compress: every client asked for gzip and was answered without',
-      ],
     });
+    // A busy machine adds that the client was the limit.
+    expect(report.remarks).toContain(
+      'the server does not compress: every client asked for gzip and was answered without',
+    );
     expect(refused).toMatchObject({ status: 2 });
     expect(refused.stderr).toContain('--compress: only streams are compressed');
   });

@@ -30,6 +30,8 @@ enum {
 /* What a block has. */
 typedef struct {
   uint32_t plain_bytes, events, disordered, gaps;
+  /* It has nothing but heartbeats and what a line begins with. */
+  uint32_t is_empty;
   uint64_t first_id, last_id;
   /* The sum of a hash of each event, so that lines that had the same events have the same. */
   uint64_t sum;
@@ -54,8 +56,8 @@ struct window {
   uint32_t byte_count;
   /* Bytes at its end of an event that is not complete. */
   uint32_t carry;
-  /* The header of the stream has been read. */
-  uint32_t is_begun;
+  /* NOT_BEGUN, WHOLE, or CUT. */
+  uint32_t begins;
   uint8_t bytes[];
 };
 
@@ -64,6 +66,12 @@ typedef struct {
   int before_bytes, between_bytes, after_bytes, run_bytes, data_bytes, is_sse;
   char before[SHAPE_BYTES_MOST], between[SHAPE_BYTES_MOST], after[SHAPE_BYTES_MOST], run[SHAPE_BYTES_MOST];
 } event_shape;
+
+/*
+ * Nothing of the stream has been read; or all that it has, as far as it can be referred to, is there; or what came before the first
+ * event is left out: servers tell each line another time to come back after, to which no block refers that lines share.
+ */
+enum { NOT_BEGUN, WHOLE, CUT };
 
 enum { STEP_DAMAGED = 1, STEP_UNREAD = 2 };
 
@@ -84,11 +92,11 @@ static uint64_t hash_of(const uint8_t *bytes, size_t count) {
   return hash ^ hash >> 29;
 }
 
-static window *window_of(const uint8_t *bytes, uint32_t byte_count, uint32_t carry, uint32_t is_begun) {
+static window *window_of(const uint8_t *bytes, uint32_t byte_count, uint32_t carry, uint32_t begins) {
   uint64_t hash = hash_of(bytes, byte_count) + carry;
   window **bucket = &buckets[hash % BUCKETS];
   for (window *w = *bucket; w != NULL; w = w->next_in_bucket)
-    if (w->hash == hash && w->byte_count == byte_count && w->carry == carry && w->is_begun == is_begun &&
+    if (w->hash == hash && w->byte_count == byte_count && w->carry == carry && w->begins == begins &&
         memcmp(w->bytes, bytes, byte_count) == 0)
       return w;
   window *w = malloc(sizeof *w + byte_count);
@@ -96,14 +104,14 @@ static window *window_of(const uint8_t *bytes, uint32_t byte_count, uint32_t car
     perror("malloc");
     exit(1);
   }
-  *w = (window){.next_in_bucket = *bucket, .hash = hash, .byte_count = byte_count, .carry = carry, .is_begun = is_begun};
+  *w = (window){.next_in_bucket = *bucket, .hash = hash, .byte_count = byte_count, .carry = carry, .begins = begins};
   memcpy(w->bytes, bytes, byte_count);
   kept_bytes += sizeof *w + byte_count;
   return *bucket = w;
 }
 
 /* Where every line begins. */
-static window *first_window(void) { return window_of(plain, 0, 0, 0); }
+static window *first_window(void) { return window_of(plain, 0, 0, NOT_BEGUN); }
 
 /* Forgets all blocks, and the windows at which no line is. */
 static void forget_blocks(void) {
@@ -175,6 +183,7 @@ static int read_other(const uint8_t *at, const uint8_t *end, reading *r) {
   if (shape.run_bytes > 0 && memmem(at, (size_t)(end - at), shape.run, (size_t)shape.run_bytes) != NULL) return 0;
   if (!shape.is_sse) {
     if (starts_with(at, end, "{\"gap\":", 7)) r->gaps++;
+    if (*at != '\n') r->is_empty = 0;
     return *at == '\n' || (*at == '{' && end[-2] == '}');
   }
   while (at < end) {
@@ -184,6 +193,7 @@ static int read_other(const uint8_t *at, const uint8_t *end, reading *r) {
       is_field = starts_with(at, end, FIELDS[nth], (int)strlen(FIELDS[nth]));
     if (!is_field) return 0;
     if (starts_with(at, end, "event: gap\n", 11)) r->gaps++;
+    if (starts_with(at, end, "data:", 5)) r->is_empty = 0;
     at = feed + 1;
   }
   return 1;
@@ -207,7 +217,7 @@ static long read_plain(const uint8_t *at, const uint8_t *end, reading *r) {
 static step *make_step(window *from, const uint8_t *block, uint32_t block_bytes, int *why) {
   const uint8_t *part = block;
   size_t part_bytes = block_bytes;
-  if (!from->is_begun) {
+  if (from->begins == NOT_BEGUN) {
     /* Flags would mean more of a header, which no server of streams sends. */
     if (part_bytes < GZIP_HEADER_BYTES || part[3] != 0) return *why = STEP_UNREAD, NULL;
     if (part[0] != 0x1f || part[1] != 0x8b || part[2] != 8) return *why = STEP_DAMAGED, NULL;
@@ -216,9 +226,10 @@ static step *make_step(window *from, const uint8_t *block, uint32_t block_bytes,
   }
   memcpy(plain, from->bytes, from->byte_count);
   long count = inflate_part(part, part_bytes, plain, from->byte_count, sizeof plain);
+  if (count == INFLATE_TOO_FAR && from->begins != CUT) count = INFLATE_DAMAGED;
   if (count < 0) return *why = count == INFLATE_DAMAGED ? STEP_DAMAGED : STEP_UNREAD, NULL;
   size_t end = from->byte_count + (size_t)count;
-  reading r = {.plain_bytes = (uint32_t)count};
+  reading r = {.plain_bytes = (uint32_t)count, .is_empty = 1};
   long carry = read_plain(plain + from->byte_count - from->carry, plain + end, &r);
   if (carry < 0) return *why = STEP_DAMAGED, NULL;
   if (carry > WINDOW_BYTES) return *why = STEP_UNREAD, NULL;
@@ -228,7 +239,12 @@ static step *make_step(window *from, const uint8_t *block, uint32_t block_bytes,
     exit(1);
   }
   size_t kept = end < WINDOW_BYTES ? end : WINDOW_BYTES;
-  window *to = window_of(plain + end - kept, (uint32_t)kept, (uint32_t)carry, 1);
+  uint32_t begins = from->begins == CUT && kept < WINDOW_BYTES ? CUT : WHOLE;
+  if (from->byte_count == 0 && r.events == 0 && r.is_empty && carry == 0) {
+    kept = 0;
+    begins = CUT;
+  }
+  window *to = window_of(plain + end - kept, (uint32_t)kept, (uint32_t)carry, begins);
   *made = (step){.next = from->steps, .to = to, .read = r, .block_bytes = block_bytes};
   memcpy(made->block, block, block_bytes);
   kept_bytes += sizeof *made + block_bytes;

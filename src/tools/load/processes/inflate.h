@@ -11,13 +11,15 @@
 
 /* What inflate_part says of a part of a stream, where it does not return how many bytes it decodes to. */
 enum {
-  /* It is not deflate, or refers to what is not there. */
+  /* It is not deflate. */
   INFLATE_DAMAGED = -1,
   /* It ends within a block, or within a byte: what follows cannot be decoded by itself. */
   INFLATE_OPEN = -2,
   /* The stream has ended. */
   INFLATE_OVER = -3,
   INFLATE_TOO_LONG = -4,
+  /* It refers to what came before the window. */
+  INFLATE_TOO_FAR = -5,
 };
 
 enum { INFLATE_CODE_BITS_MOST = 15, INFLATE_LITERALS = 288, INFLATE_DISTANCES = 30 };
@@ -119,7 +121,7 @@ static void inflate_coded(inflate_state *s, const inflate_code *literals, const 
     if (s->fault != 0) return;
     size_t distance = (size_t)(distance_base[distance_symbol] + inflate_bits(s, distance_extra[distance_symbol]));
     if (s->fault != 0) return;
-    if (distance > s->out_at) s->fault = INFLATE_DAMAGED;
+    if (distance > s->out_at) s->fault = INFLATE_TOO_FAR;
     else if (length > s->out_most - s->out_at) s->fault = INFLATE_TOO_LONG;
     if (s->fault != 0) return;
     for (; length > 0; length--, s->out_at++) s->out[s->out_at] = s->out[s->out_at - distance];
