@@ -82,6 +82,8 @@ class FakeProcess {
       return { usedBytes, heldBytes: usedBytes + this.keptBytes };
     },
   };
+  /** Slices of compressed lines. */
+  compressedBytes = 0;
   /** What V8 has of the allocator while it compiles. */
   compilerBytes = 0;
   /** Ends the reading that is under way. */
@@ -133,6 +135,7 @@ class FakeProcess {
             touchedBytes,
             heldBytes: touchedBytes / 2,
           },
+          compressedBytes: fake.compressedBytes,
         };
       },
       get unsentBytes() {
@@ -156,7 +159,7 @@ class FakeProcess {
   }
 
   get bufferBytes(): number {
-    return 2 * MiB + this.ringBytes + this.held.publishes;
+    return 2 * MiB + this.ringBytes + this.compressedBytes + this.held.publishes;
   }
 
   get rssBytes(): number {
@@ -170,7 +173,7 @@ class FakeProcess {
       this.keptBytes;
     const { answers, messages, publishes } = this.held;
     const heap = this.heapBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes;
-    return heap + 2 * MiB + this.touchedBytes + native + answers + messages + publishes;
+    return heap + 2 * MiB + this.touchedBytes + this.compressedBytes + native + answers + messages + publishes;
   }
 
   /** What was asked for happens: garbage becomes memory that the allocator keeps. */

@@ -216,6 +216,7 @@ export class Hub<Socket> {
       batches: this.batches,
       rateWindows,
       deliveryTimes,
+      compressor,
     });
     if (log.isOpen) this.begin();
   }
@@ -402,6 +403,7 @@ export class Hub<Socket> {
   }
 
   #swept(group: Group): void {
+    if (group.compressed !== undefined) for (const channel of group.channels) channel.weighCorks();
     for (const channel of group.channels) this.#deliveryTimes.swept(channel);
     for (const channel of group.channels) this.channels.evict(channel);
     for (const channel of group.channels) this.#intake.proceed(channel);
