@@ -11,7 +11,7 @@ import { Channels, type ChannelsOptions } from '../src/core/channels.js';
 import { NDJSON, SSE, SSE_DATA, type Encoding } from '../src/core/frame.js';
 import type { Group } from '../src/core/group.js';
 import { makeCounters } from '../src/counters.js';
-import { CHANNELS_CHECKED_MAX, CORK_WRITE_BYTES_MAX } from '../src/limits.js';
+import { CHANNELS_CHECKED_MAX } from '../src/limits.js';
 
 const MIB = 1024 * 1024;
 const ROOMY: Replay = { events: 1000, bytes: MIB };
@@ -21,8 +21,6 @@ function readerUpTo(sweptThrough: number, encoding: Encoding = SSE): Group {
   const reader: Reader = {
     encoding,
     readsFrames: true,
-    table: { count: 1 },
-    corkBytes: CORK_WRITE_BYTES_MAX,
     sweptThrough,
     hasOtherQueue: () => false,
     graceThrough: Infinity,

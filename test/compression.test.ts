@@ -16,9 +16,7 @@ import {
   COMPRESS_CREDIT_MS_MAX,
   COMPRESS_KEPT_BYTES_MAX,
   COMPRESS_SHARED_LINES,
-  COMPRESS_SLICE_BYTES_MAX,
   COMPRESS_VARIANTS_MAX,
-  CORK_WRITE_BYTES_MAX,
   IN_STEP_LOOKUPS_MAX,
 } from '../src/limits.js';
 import { FakeClock } from './support/fake-clock.js';
@@ -75,11 +73,6 @@ class Feed extends FakeHub {
     const { inStep, lines } = this.hub.figures.compressedLines();
     return [inStep, lines];
   }
-}
-
-/** Text that does not compress. */
-function noise(random: Random, bytes: number): string {
-  return Array.from({ length: bytes }, () => String.fromCodePoint(33 + random.below(94))).join('');
 }
 
 describe('in step', () => {
@@ -236,8 +229,14 @@ describe('what is kept', () => {
       compressor.deflate(Buffer.alloc(MIB), undefined);
     const groups = Array.from({ length: 12 }, () => {
       const ring = new Ring();
-      for (let id = 1; id <= 12; id++) ring.append(id, Buffer.alloc(random.between(1, 300_000), id));
-      const set = { newestId: 12, version: 0, lostThrough: 0, firstIdAfter: (id: number) => id + 1 };
+      for (let id = 1; id <= 12; id++)
+        ring.append(id, Buffer.alloc(random.between(1, 300_000), id));
+      const set = {
+        newestId: 12,
+        version: 0,
+        lostThrough: 0,
+        firstIdAfter: (id: number) => id + 1,
+      };
       const table = { clean: new Float64Array(1) };
       const channels = [{ rings: { framesAfter: () => ring } }];
       return { set, table, channels, encoding: SSE } as unknown as Group;
@@ -275,50 +274,6 @@ describe('what is kept', () => {
     expect(fake.hub.figures.memory.compressedBytes).toBe(0);
     await fake.settle(lines[0]!);
     expect(idsOf(lines[0]!.text)).toEqual([1]);
-  });
-});
-
-describe('the in-flight window', () => {
-  const LITTLE_ROOM = { sweepWorkBytes: 1 };
-
-  /** Plain bytes of one batch that enter before a sweep has brought any to the lines. */
-  async function windowOf(fake: Feed, data: () => string): Promise<number> {
-    const { counters } = fake;
-    const before = counters.events_entered_total;
-    const batch = Array.from({ length: 200 }, data);
-    void fake.publish('c', ...batch);
-    const entered = counters.events_entered_total - before;
-    await fake.settle();
-    expect(counters.events_entered_total - before).toBe(batch.length);
-    return batch.slice(0, entered).reduce((sum, text) => sum + text.length, 0);
-  }
-
-  test('is a cork of what lines are given: several of plain bytes where they compress well', async () => {
-    const next = ticks(2);
-    const long = (): string => Array.from({ length: 3 }, next).join();
-    const random = new Random(3);
-    const plain = new Feed(LITTLE_ROOM);
-    for (let i = 0; i < 10; i++) plain.join('c');
-    expect(await windowOf(plain, long)).toBeLessThanOrEqual(CORK_WRITE_BYTES_MAX);
-    const gzip = new Feed(LITTLE_ROOM);
-    for (let i = 0; i < 10; i++) gzip.joinGzip();
-    expect(await windowOf(gzip, long), 'not known yet').toBeLessThanOrEqual(CORK_WRITE_BYTES_MAX);
-    const window = await windowOf(gzip, long);
-    expect(window).toBeGreaterThan(2.5 * CORK_WRITE_BYTES_MAX);
-    expect(window).toBeLessThanOrEqual(COMPRESS_SLICE_BYTES_MAX);
-    // As many plain ones: the sweep has more to write.
-    const others = Array.from({ length: 10 }, () => gzip.join('c'));
-    await gzip.tick(1);
-    const mixed = await windowOf(gzip, long);
-    expect(mixed).toBeGreaterThan(1.3 * CORK_WRITE_BYTES_MAX);
-    expect(mixed).toBeLessThan(0.7 * window);
-    for (const line of others) gzip.leave(line);
-    await gzip.tick(1);
-    expect(await windowOf(gzip, long)).toBeGreaterThan(2.5 * CORK_WRITE_BYTES_MAX);
-    // What does not compress takes the window back.
-    await windowOf(gzip, () => noise(random, 600));
-    const noisy = await windowOf(gzip, () => noise(random, 600));
-    expect(noisy).toBeLessThan(1.5 * CORK_WRITE_BYTES_MAX);
   });
 });
 

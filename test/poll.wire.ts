@@ -786,7 +786,7 @@ describe('pages of other origins', () => {
       ).answer;
       expect(headers.get('access-control-allow-origin')).toBe(APP);
       expect(headers.get('access-control-expose-headers')).toBe('Holdline-Position, Retry-After');
-      expect(headers.get('vary')).toBe('Origin');
+      expect(headers.get('vary')).toBe('Origin, Accept, Accept-Encoding');
       const foreign = await server.request('GET', path, {
         headers: { Origin: 'https://evil.example' },
       });

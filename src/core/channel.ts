@@ -18,8 +18,6 @@ import type { Order, Ordered, Place } from './order.js';
 import type { PublishShare } from './publish-memory.js';
 import type { SlowPolicy } from './slow-policy.js';
 
-const WINDOW_BYTES_MAX = IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX;
-
 /** What a channel has in common with others of its hub, and of its policy. */
 export interface ChannelSettings {
   readonly rules: ChannelRules;
@@ -40,9 +38,6 @@ export interface Reader {
   readonly sweptThrough: number;
   /** Every line in grace has been given everything up to this id; Infinity without such lines. */
   readonly graceThrough: number;
-  readonly table: { readonly count: number };
-  /** Plain bytes that reach each of its lines in a cork: more than it where they are compressed. */
-  readonly corkBytes: number;
   /**
    * True when another channel of the group has entries in its queue. This channel does not wait for
    * the group then.
@@ -112,8 +107,6 @@ export class Channel<Group extends Reader = Reader>
   readonly #settings: ChannelSettings;
   /** Bit i: a group reads frames of the encoding with index i. */
   #encodings = 0;
-  /** Plain bytes that a cork of a sweep brings to a line: the mean of all lines' corks. */
-  #corkBytes = CORK_WRITE_BYTES_MAX;
   /** Of its events; undefined where they are replayed however old, and while it holds none. */
   #ages: EntryAges | undefined;
   /**
@@ -165,12 +158,12 @@ export class Channel<Group extends Reader = Reader>
   /**
    * Bytes that may be held beyond what every healthy line has been given. More lines make it
    * smaller, since a sweep takes longer to write to them. Whole corks: a short one costs a line
-   * nearly as much as a full one. One of compressed lines brings more events.
+   * nearly as much as a full one.
    */
   get inFlightWindowBytes(): number {
     const { sweepWorkBytes } = this.#settings;
     const corks = Math.floor(sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES_MAX);
-    return Math.min(WINDOW_BYTES_MAX, this.#corkBytes * Math.max(1, corks));
+    return CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
   }
 
   /**
@@ -200,8 +193,9 @@ export class Channel<Group extends Reader = Reader>
    */
   #hasGraceRoom(rings: ChannelRings, bytes: number): boolean {
     const owed = rings.mostBytesFrom(rings.records.seqAfter(this.#graceThrough));
+    const windowBytesMax = IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX;
     return (
-      owed === 0 || owed + bytes <= Math.max(this.#settings.rules.replay.bytes, WINDOW_BYTES_MAX)
+      owed === 0 || owed + bytes <= Math.max(this.#settings.rules.replay.bytes, windowBytesMax)
     );
   }
 
@@ -339,25 +333,10 @@ export class Channel<Group extends Reader = Reader>
   removeGroup(group: Group): void {
     const { encoding } = group;
     this.groups.splice(this.groups.indexOf(group), 1);
-    if (this.#corkBytes !== CORK_WRITE_BYTES_MAX) this.weighCorks();
     const { index } = encoding;
     if (this.groups.some((other) => other.readsFrames && other.encoding.index === index)) return;
     this.#encodings &= ~(1 << index);
     this.rings?.dropFramesOf(encoding);
-  }
-
-  /**
-   * Asks the groups what a cork brings to their lines. The work of a sweep is the same whichever
-   * lines it is for: what plain ones take more, compressed ones take less.
-   */
-  weighCorks(): void {
-    let lines = 0;
-    let corks = 0;
-    for (const { table, corkBytes } of this.groups) {
-      lines += table.count;
-      corks += table.count / corkBytes;
-    }
-    this.#corkBytes = corks === 0 ? CORK_WRITE_BYTES_MAX : Math.round(lines / corks);
   }
 
   /** Bytes that some healthy line may not have been given yet, in the encoding that has most. */

@@ -32,7 +32,7 @@ export function compressedLines(groups: readonly Group[]): CompressedLines {
   for (const group of compressed) {
     const { cursors, states, count } = group.table;
     const clean = group.table.clean as Float64Array;
-    let cursor = NaN;
+    let cursor = Number.NaN;
     let first = 0;
     let isLookedAt = false;
     for (let row = 0; row < count; row++) {
@@ -51,7 +51,7 @@ export function compressedLines(groups: readonly Group[]): CompressedLines {
 
 function changesIn({ cursors, count }: LineTable<unknown>): number {
   let changes = 0;
-  for (let row = 0, before = NaN; row < count; row++) {
+  for (let row = 0, before = Number.NaN; row < count; row++) {
     const cursor = cursors[row] as number;
     if (cursor !== before) changes++;
     before = cursor;

@@ -24,7 +24,13 @@ import {
 import type { Counters } from '../counters.js';
 import type { Compressor } from './compressor.js';
 import { isSmaller, STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
-import { cutAfter, dictionaryFrom, firstIn, firstInWindow, type SlicedGroup } from './plain-frames.js';
+import {
+  cutAfter,
+  dictionaryFrom,
+  firstIn,
+  firstInWindow,
+  type SlicedGroup,
+} from './plain-frames.js';
 
 /** Cursors at which slices are kept: all heads of a sweep, and some lines that are elsewhere. */
 const ENTRIES = COMPRESS_HEADS_PER_SWEEP + 4;
@@ -82,8 +88,6 @@ export class CompressedSlices {
   /** Bytes of events that lines were given, before they were compressed and after. */
   givenPlainBytes = 0;
   givenBytes = 0;
-  /** Plain bytes that reach a line in a cork, by how the last slices compressed. */
-  corkBytes = CORK_WRITE_BYTES_MAX;
 
   readonly #compressor: Compressor;
   readonly #counters: Counters;
@@ -251,7 +255,6 @@ export class CompressedSlices {
         STORED_PLAIN_BYTES_MAX,
         Math.min(COMPRESS_SLICE_BYTES_MAX, Math.floor(fitting)),
       );
-      this.corkBytes = Math.max(CORK_WRITE_BYTES_MAX, this.#sliceBytesMax);
     }
     if (events > 1 && bytes.length > CORK_WRITE_BYTES_MAX) return undefined;
     if (!isSmaller(bytes, plain)) return undefined;
@@ -267,7 +270,12 @@ export class CompressedSlices {
   /** The slice in stored blocks, which every line decodes. */
   #stored(group: CompressedGroup, entry: Entry): Variant | undefined {
     if (entry.stored !== undefined) return entry.stored;
-    const { plain, end, events } = cutAfter(group, entry.cursor, entry.head, STORED_PLAIN_BYTES_MAX);
+    const { plain, end, events } = cutAfter(
+      group,
+      entry.cursor,
+      entry.head,
+      STORED_PLAIN_BYTES_MAX,
+    );
     if (events === 0) return undefined;
     const bytes = ownBuffer(storedBlocks(plain));
     const stored = { first: Infinity, bytes, end, events, plainBytes: plain.length };

@@ -3,7 +3,6 @@
  * delivery mode.
  */
 import type { Channel, Reader } from './channel.js';
-import { CORK_WRITE_BYTES_MAX } from '../limits.js';
 import { ChannelSet } from './channel-set.js';
 import type { CompressedSlices } from './compressed-slices.js';
 import type { Encoding } from './frame.js';
@@ -86,11 +85,6 @@ export class Group implements Reader {
     this.phase = phase;
     this.compressed = compressed;
     this.table = new LineTable(compressed !== undefined);
-  }
-
-  /** See core/channel.ts. */
-  get corkBytes(): number {
-    return this.compressed?.corkBytes ?? CORK_WRITE_BYTES_MAX;
   }
 
   /** See core/channel.ts. */

@@ -258,8 +258,7 @@ export class HistoryLines {
       if (corks === CATCH_UP_CORKS_MAX) return undefined;
       const end = frames.runEnd(seq, PART_BYTES_MAX);
       const plain = frames.view(seq, end);
-      const bytes =
-        encoding.isGzip === true ? this.#blockOf(serving, encoding, seq, plain) : plain;
+      const bytes = encoding.isGzip === true ? this.#blockOf(serving, encoding, seq, plain) : plain;
       group.compressed?.given(plain.length, bytes.length);
       const taken = pump.write(port, table.sockets[row], bytes);
       this.#counters.deliveries_total += end - seq;

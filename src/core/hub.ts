@@ -403,7 +403,6 @@ export class Hub<Socket> {
   }
 
   #swept(group: Group): void {
-    if (group.compressed !== undefined) for (const channel of group.channels) channel.weighCorks();
     for (const channel of group.channels) this.#deliveryTimes.swept(channel);
     for (const channel of group.channels) this.channels.evict(channel);
     for (const channel of group.channels) this.#intake.proceed(channel);

@@ -32,12 +32,7 @@ const dictionaryBuffer = Buffer.allocUnsafeSlow(DICTIONARY_BYTES_MAX);
 /**
  * As many whole frames as fit from a cursor to the id `head`, or one larger frame alone.
  */
-export function cutAfter(
-  group: SlicedGroup,
-  cursor: number,
-  head: number,
-  bytesMax: number,
-): Cut {
+export function cutAfter(group: SlicedGroup, cursor: number, head: number, bytesMax: number): Cut {
   const ring = framesAfter(group, cursor);
   if (ring === undefined) return cutRecords(group, cursor, head, bytesMax);
   const from = ring.seqAfter(cursor);
@@ -77,7 +72,11 @@ export function firstIn(group: SlicedGroup, after: number, through: number): num
 }
 
 /** The plain bytes before a cursor, from the event `first` on. Valid until the next call. */
-export function dictionaryFrom(group: SlicedGroup, first: number, cursor: number): Uint8Array | undefined {
+export function dictionaryFrom(
+  group: SlicedGroup,
+  first: number,
+  cursor: number,
+): Uint8Array | undefined {
   const ring = first === Infinity ? undefined : framesAfter(group, cursor);
   if (ring === undefined) return undefined;
   let at = DICTIONARY_BYTES_MAX;

@@ -23,7 +23,10 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
 export interface FigureSources {
   readonly ops: Pick<Ops, 'logTimes' | 'process' | 'stats'>;
   readonly memory: Pick<Memory, 'reportAtOnce'>;
-  readonly hub: Pick<HubFigures, 'deliveryTimes' | 'lineLag' | 'compressedLines' | 'busiestChannels'>;
+  readonly hub: Pick<
+    HubFigures,
+    'deliveryTimes' | 'lineLag' | 'compressedLines' | 'busiestChannels'
+  >;
 }
 
 /** The figures of this moment. Walks all lines and all channels. */

@@ -9,7 +9,6 @@ import type { Group } from '../../src/core/group.js';
 import type { WhichLines } from '../../src/core/line-ends.js';
 import { NO_GRACE } from '../../src/core/line-table.js';
 import {
-  COMPRESS_SLICE_BYTES_MAX,
   CORK_WRITE_BYTES_MAX,
   DEADLINE_STEP_MS,
   IN_FLIGHT_WINDOW_CORKS_MAX,
@@ -36,8 +35,6 @@ export class Simulation {
   readonly #iterators: IteratorClients;
   /** Channels whose last entry is a deletion. */
   readonly #deletedNow = new Set<string>();
-  /** Channels that have had compressed lines since the last rest: their window may be larger. */
-  readonly #compressed = new Set<string>();
 
   constructor(seed: number) {
     this.#world = new World(seed);
@@ -281,15 +278,9 @@ export class Simulation {
   #checkUnswept(group: Group, unswept: Set<string>): void {
     const { model, setting } = this.#world;
     const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES_MAX);
-    for (const { name, groups } of group.channels) {
-      if (groups.some(({ compressed }) => compressed !== undefined)) this.#compressed.add(name);
-      const corkBytes = this.#compressed.has(name)
-        ? COMPRESS_SLICE_BYTES_MAX
-        : CORK_WRITE_BYTES_MAX;
-      const roomBytes = Math.min(
-        IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX,
-        corkBytes * Math.max(1, corks),
-      );
+    const roomBytes =
+      CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
+    for (const { name } of group.channels) {
       const events = model.eventsOf(name);
       let bytes = 0;
       let count = 0;
@@ -351,7 +342,6 @@ export class Simulation {
     }
     if (counters.events_accepted_total !== model.events - this.#publishers.foreignEvents)
       throw new Error('the counter of accepted events is off');
-    this.#compressed.clear();
     this.#lines.checkRest();
     this.#polls.checkRest();
     this.#iterators.checkRest();
