@@ -11,7 +11,7 @@ import { SSE } from '../src/core/frame.js';
 import type { Group } from '../src/core/group.js';
 import type { Position } from '../src/core/position.js';
 import { Ring } from '../src/core/ring.js';
-import { makeCounters } from '../src/counters.js';
+import { makeCounters, type CounterName } from '../src/counters.js';
 import {
   COMPRESS_CREDIT_MS_MAX,
   COMPRESS_KEPT_BYTES_MAX,
@@ -21,6 +21,7 @@ import {
 } from '../src/limits.js';
 import { FakeClock } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
+import { KeepingLog, KeepingStore } from './support/keeping-log.js';
 import { Random } from './support/random.js';
 import { ticks } from './support/ticks.js';
 
@@ -216,6 +217,49 @@ describe('a block', () => {
     fake.clock.pass(1000);
     expect(compressor.gzip(body)?.length).toBeLessThan(100);
   });
+});
+
+describe('a line behind the rings', () => {
+  test.each([true, false])(
+    'is given what the log keeps in blocks that all at one place share (time is left: %s)',
+    async (hasTime) => {
+      const store = new KeepingStore(1);
+      const next = ticks(5);
+      for (let i = 0; i < 300; i++)
+        store.commit(
+          [{ channel: 'c', type: undefined, data: Buffer.from(next()), json: false }],
+          i,
+        );
+      let log: KeepingLog | undefined;
+      const fake = new Feed(
+        { replay: { events: 10, bytes: MIB } },
+        0,
+        (clock) => (log = new KeepingLog(store, {}, clock)),
+      );
+      await log!.open();
+      fake.hub.begin();
+      if (!hasTime) fake.exhaust();
+      const before = { ...fake.counters };
+      const lines = [
+        await fake.joinWhenReady('c', START, Infinity, 'sse-gzip'),
+        await fake.joinWhenReady('c', START, Infinity, 'sse-gzip'),
+      ];
+      for (let turns = 0; turns < 100; turns++) await fake.clock.turn(0.1);
+      await fake.settle(...lines);
+      for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1, 300));
+      const since = (name: CounterName): number => fake.counters[name] - before[name];
+      const { plainBytes, ratio } = fake.hub.figures.channelDetails('c')!.compression!;
+      expect(plainBytes).toBeGreaterThan(2 * 300 * 200);
+      if (hasTime) {
+        expect(ratio).toBeGreaterThan(4);
+        expect(since('compress_blocks_total')).toBeLessThan((2 * plainBytes) / 16_384);
+        expect(since('compress_refused_total')).toBe(0);
+      } else {
+        expect(ratio).toBeLessThan(1.1);
+        expect(since('compress_refused_total')).toBeGreaterThan(0);
+      }
+    },
+  );
 });
 
 describe('what is kept', () => {

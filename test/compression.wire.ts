@@ -162,10 +162,11 @@ test('every answer of a channel says by which fields it varies', async () => {
   const server = await hostedForTest({
     ...SHARED,
     'allow-origin': 'https://app.example',
+    'max-lines-per-address': 1,
   });
   await server.publish('c', 'x');
   await server.publish('gone', 'x');
-  await server.request('DELETE', '/gone');
+  await server.request('DELETE', '/gone', { headers: server.opsHeaders });
   const varies = async (path: string, headers: Record<string, string> = {}): Promise<unknown> => {
     const answer = await server.request('GET', path, { headers });
     return [answer.status, answer.headers.get('vary')];
@@ -182,6 +183,10 @@ test('every answer of a channel says by which fields it varies', async () => {
   expect(await varies('/c?since=x')).toEqual([400, 'Origin, Accept']);
   expect(await varies('/c?since=x', page), 'as a page').toEqual([400, 'Origin, Accept']);
   expect(await varies('/-/nonesuch', page)).toEqual([404, 'Origin, Accept']);
+  const line = await SseLine.open(server.port, '/c');
+  onTestFinished(() => line.close());
+  const refused = await varies('/c?client=eventsource', events);
+  expect(refused, 'an EventSource that is refused for now').toEqual([200, 'Origin, Accept']);
 });
 
 test('a stream is compressed only where the client takes gzip, on one channel, and the option is on', async () => {

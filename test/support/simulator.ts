@@ -8,6 +8,7 @@ import { isDeletion, type LoggedEntry } from '../../src/core/event.js';
 import type { Group } from '../../src/core/group.js';
 import type { WhichLines } from '../../src/core/line-ends.js';
 import { NO_GRACE } from '../../src/core/line-table.js';
+import type { Counters } from '../../src/counters.js';
 import {
   CORK_WRITE_BYTES_MAX,
   DEADLINE_STEP_MS,
@@ -51,6 +52,10 @@ export class Simulation {
 
   get setting(): Setting {
     return this.#world.setting;
+  }
+
+  get counters(): Readonly<Counters> {
+    return this.#world.counters;
   }
 
   /** The last actions before a failure, newest last. */
