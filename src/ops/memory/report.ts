@@ -40,6 +40,8 @@ export interface MemoryReport {
     readonly backlog: MemoryClass;
     /** Held for clients: unread answers, unread or incomplete messages, publishes in progress. */
     readonly held: MemoryClass & Readonly<HeldBytes>;
+    /** Slices that compressed lines share, kept while they are written. */
+    readonly compressed: MemoryClass;
     /** Other buffers, garbage included. */
     readonly buffers: MemoryClass;
     /** The rest: program, libraries, threads, allocator. */
