@@ -23,6 +23,13 @@ import { Publishers } from './publishers.js';
 import { ADDRESSES, USERS, World, type Setting } from './world.js';
 import { play } from './replay.js';
 
+/**
+ * Share of the steps in which the compressor is given something that costs it all of its time, and
+ * a third of a second of more.
+ */
+const EXHAUSTING = 0.0002;
+const ZEROS = Buffer.alloc(12 * 1024 * 1024);
+
 /** Turns that a hub may take to come to rest when nothing more is asked of it. */
 const REST_TURNS = 20_000;
 
@@ -85,7 +92,11 @@ export class Simulation {
   // ── what happens ───────────────────────────────────────────────────────────────────────────────
 
   async #step(): Promise<void> {
-    const { random, setting } = this.#world;
+    const { random, setting, hub } = this.#world;
+    if (random.chance(EXHAUSTING)) {
+      this.#world.note('the compressor has used up its time');
+      hub.compressor.deflate(ZEROS, undefined);
+    }
     const dice = random.next() - setting.publishing;
     if (dice < 0) this.#publishers.publishSome(() => this.#lines.newTold());
     else if (dice < 0.08) this.#lines.join();
