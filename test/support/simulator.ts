@@ -24,10 +24,10 @@ import { ADDRESSES, USERS, World, type Setting } from './world.js';
 import { play } from './replay.js';
 
 /**
- * Share of the steps in which the compressor is given something that costs it all of its time, and
- * a third of a second of more.
+ * So often the compressor is given something that costs it all of its time, and a third of a second
+ * of more.
  */
-const EXHAUSTING = 0.0002;
+const EXHAUSTING_STEPS = 4_000;
 const ZEROS = Buffer.alloc(12 * 1024 * 1024);
 
 /** Turns that a hub may take to come to rest when nothing more is asked of it. */
@@ -93,7 +93,7 @@ export class Simulation {
 
   async #step(): Promise<void> {
     const { random, setting, hub } = this.#world;
-    if (random.chance(EXHAUSTING)) {
+    if (this.steps % EXHAUSTING_STEPS === 0) {
       this.#world.note('the compressor has used up its time');
       hub.compressor.deflate(ZEROS, undefined);
     }
