@@ -3,6 +3,8 @@
  * join in the middle and at the end, through proxies, and beside a plain line.
  */
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { DecompressionStream, TextDecoderStream } from 'node:stream/web';
@@ -15,6 +17,7 @@ import {
   deployedHaproxyForTest,
   deployedNginxForTest,
 } from './support/deployed.js';
+import { caddyForTest } from './support/front.js';
 import { hostedForTest } from './support/hosted.js';
 import { SseLine } from './support/line.js';
 import { serverForTest, type TestServer } from './support/server.js';
@@ -189,6 +192,26 @@ test('every answer of a channel says by which fields it varies', async () => {
   onTestFinished(() => line.close());
   const refused = await varies('/c?client=eventsource', { ...events, ...from });
   expect(refused, 'an EventSource that is refused for now').toEqual([200, 'Origin, Accept']);
+});
+
+test('Go hands over what is stored as it comes: the first block, heartbeats, what does not compress', async () => {
+  const server = await serverForTest({ ...SHARED, heartbeat: '200ms' });
+  // Without the client's header caddy asks for gzip itself, and decompresses.
+  const front = await caddyForTest(server.port, ['header_up -Accept-Encoding']);
+  const request = get(`${front}/c`, { headers: { Accept: 'text/event-stream' } });
+  onTestFinished(() => void request.destroy());
+  const [answer] = (await once(request, 'response')) as [IncomingMessage];
+  expect(answer.headers['content-encoding']).toBeUndefined();
+  let text = '';
+  answer.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+  await expect.poll(() => text, { message: 'the first block', timeout: 5_000 }).toContain('retry:');
+  const heard = text.length;
+  await expect
+    .poll(() => text.length, { message: 'a heartbeat', timeout: 5_000 })
+    .toBeGreaterThan(heard);
+  const noise = randomBytes(300).toString('base64');
+  await server.publish('c', noise);
+  await expect.poll(() => text, { message: 'the event', timeout: 5_000 }).toContain(noise);
 });
 
 test('a stream is compressed only where the client takes gzip, on one channel, and the option is on', async () => {

@@ -23,7 +23,7 @@ import {
 } from '../limits.js';
 import type { Counters } from '../counters.js';
 import type { Compressor } from './compressor.js';
-import { isSmaller, STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
+import { isSmaller, STORED_EXTRA_BYTES, storedBlocks } from './gzip.js';
 import {
   cutAfter,
   dictionaryFrom,
@@ -40,7 +40,7 @@ const CORK_SHARE = 0.75;
 /** The least plain bytes of a block by which that is judged. */
 const JUDGED_BYTES = 4096;
 
-const STORED_PLAIN_BYTES_MAX = CORK_WRITE_BYTES_MAX - STORED_HEAD_BYTES;
+const STORED_PLAIN_BYTES_MAX = CORK_WRITE_BYTES_MAX - STORED_EXTRA_BYTES;
 
 /** What a group's slices are made of. */
 interface CompressedGroup extends SlicedGroup {

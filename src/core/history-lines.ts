@@ -26,7 +26,7 @@ import {
 import type { Compressor } from './compressor.js';
 import type { HistoryPage } from './event-log.js';
 import type { Encoding } from './frame.js';
-import { isSmaller, STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
+import { isSmaller, STORED_EXTRA_BYTES, storedBlocks } from './gzip.js';
 import type { Group } from './group.js';
 import type { HistoryReads } from './history-reads.js';
 import { CATCHING_UP, HEALTHY, OLDEST, READING } from './line-table.js';
@@ -38,7 +38,7 @@ import type { Pump } from './pump.js';
 import { Ring } from './ring.js';
 
 /** Most bytes of a part of a page, stored or not: one cork. */
-const PART_BYTES_MAX = CORK_WRITE_BYTES_MAX - STORED_HEAD_BYTES;
+const PART_BYTES_MAX = CORK_WRITE_BYTES_MAX - STORED_EXTRA_BYTES;
 
 /** The lines on the same channels that are behind their rings. */
 interface Shelf {
