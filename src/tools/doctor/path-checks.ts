@@ -2,6 +2,7 @@
 
 import { count, decimal, duration } from '../report/words.js';
 import { checkAnswer } from './answer-check.js';
+import { checkCompression } from './compression-check.js';
 import { found, type Finding, type Level } from './finding.js';
 import { checkOwnOrigin, checkWebSocket } from './page-checks.js';
 import { PATIENT, UNBUFFERED } from './proxy-lines.js';
@@ -64,20 +65,6 @@ function checkContentType(path: ProxyPath): Finding | undefined {
     `an EventSource gives up for good on anything but ${STREAM_TYPE}`,
     'remove what sets Content-Type: nginx default_type and add_header, haproxy http-response ' +
       'set-header',
-  );
-}
-
-function checkCompression(path: ProxyPath, lines: number): Finding | undefined {
-  if (!isOpened(path)) return undefined;
-  const encoding = path.head?.headers['content-encoding'];
-  return found(
-    'compression',
-    encoding === undefined ? 'ok' : 'advice',
-    encoding ?? 'none',
-    `a compressor for each of ${decimal(lines)} streams takes about 100 KB, and time for each ` +
-      'event, and may hold events back',
-    'do not compress text/event-stream: nginx gzip_types, haproxy compression type, caddy ' +
-      'encode; Holdline asks for that with no-transform',
   );
 }
 

@@ -5,6 +5,12 @@
 
 import { randomBytes } from 'node:crypto';
 import { ask } from './ask.js';
+import {
+  POLLED_DATA_BYTES,
+  probeDirect,
+  probePollLength,
+  type CompressionSeen,
+} from './compression-probe.js';
 import { shakeHands, type Handshake } from './handshake.js';
 import { probeOwnOrigin, type OwnOrigin } from './own-origin.js';
 import { ProbeStream, type End, type Head } from './probe-stream.js';
@@ -25,6 +31,8 @@ const FOLLOWING_MS = 500;
 export interface ProbeOptions {
   /** The URL of a channel. */
   readonly url: string;
+  /** The URL of the same channel at the server itself; undefined where it was not given. */
+  readonly directUrl?: string | undefined;
   readonly publishKey: string | undefined;
   /** How long the stream stays without an event. */
   readonly idleMs: number;
@@ -60,6 +68,8 @@ export interface ProxyPath {
   readonly publishRefusal: string | null;
   /** Whether the same poll had different answers before and after the events. */
   readonly pollIsFresh: boolean | null;
+  /** What becomes of compression. */
+  readonly compression: CompressionSeen;
   /** A WebSocket on the channel. */
   readonly webSocket: Handshake | null;
   /** A page of the URL's origin. */
@@ -120,9 +130,12 @@ class Probe {
     const pollIsFresh = after === null ? null : after !== before;
     // Where neither the stream nor a publish was answered, nothing else will be.
     const isAnswered = stream.head !== undefined || events.length > 0;
+    const isLate = events.length > 0 && events.every(isLateEvent);
+    const isHeldBack = stream.firstAfterMs === undefined || isLate;
     const seen = {
       events,
       pollIsFresh,
+      compression: await this.#watchCompression(isAnswered && isHeldBack),
       webSocket: isAnswered ? await this.#openWebSocket(events) : null,
       ownOrigin: isAnswered ? await this.#askAsPage() : null,
     };
@@ -150,6 +163,12 @@ class Probe {
       lateEvent: null,
       publishRefusal: this.#publishRefusal,
       pollIsFresh: null,
+      compression: {
+        coding: this.#stream.coding ?? null,
+        direct: null,
+        pollHasLength: null,
+        plainArrives: null,
+      },
       webSocket: null,
       ownOrigin: null,
       comeback: null,
@@ -167,15 +186,53 @@ class Probe {
       if (event === undefined) break;
       events.push(event);
       // When one has not arrived in all that time, others will not either.
-      if (event.afterMs === null || event.afterMs <= LATE_MS) break;
+      if (event.afterMs === null || !isLateEvent(event)) break;
     }
     return events;
   }
 
+  /** Asks the server itself, and what explains the difference. */
+  async #watchCompression(isHeld: boolean): Promise<CompressionSeen> {
+    const { directUrl, answerMs } = this.#options;
+    const coding = this.#stream.coding ?? null;
+    const direct =
+      directUrl === undefined ? null : await probeDirect(new URL(directUrl), answerMs);
+    const isUndone = coding === 'plain' && direct?.coding === 'shared';
+    return {
+      coding,
+      direct,
+      pollHasLength: isUndone ? await this.#pollsWithLength() : null,
+      plainArrives: isHeld ? await this.#arrivesPlain() : null,
+    };
+  }
+
+  /** See {@link CompressionSeen.pollHasLength}. */
+  async #pollsWithLength(): Promise<boolean | null> {
+    const event = await this.#publish({ padding: POLLED_DATA_BYTES });
+    if (event === undefined) return null;
+    return probePollLength(this.#url, event.id - 1, this.#options.answerMs);
+  }
+
+  /** See {@link CompressionSeen.plainArrives}. */
+  async #arrivesPlain(): Promise<boolean | null> {
+    const { answerMs } = this.#options;
+    const stream = new ProbeStream(this.#url, { 'Accept-Encoding': 'identity' }, this.#token);
+    await stream.waitFor(
+      () => stream.end !== undefined || stream.firstAfterMs !== undefined,
+      answerMs,
+    );
+    const event =
+      stream.coding === 'plain' && stream.firstAfterMs !== undefined
+        ? await this.#publish({ stream })
+        : undefined;
+    stream.close();
+    return event === undefined ? null : !isLateEvent(event);
+  }
+
   /** Publishes an event and waits for it; undefined when it was not accepted. */
-  async #publish(): Promise<ProbeEvent | undefined> {
+  async #publish({ padding = 0, stream = this.#stream } = {}): Promise<ProbeEvent | undefined> {
     const { publishKey } = this.#options;
-    const data = `${this.#token} ${++this.#published}`;
+    const data = `${this.#token} ${++this.#published}${'x'.repeat(padding)}`;
     const url = new URL(this.#url);
     url.searchParams.set('event', 'holdline-doctor');
     const authorization: Record<string, string> =
@@ -191,7 +248,6 @@ class Probe {
           : `${answer.status} ${answer.text.trim().slice(0, 300)}`;
       return undefined;
     }
-    const stream = this.#stream;
     await stream.waitFor(
       () => stream.seenAtMs(data) !== undefined || stream.end !== undefined,
       this.#options.answerMs,
@@ -250,6 +306,11 @@ class Probe {
     await stream.waitFor(() => stream.end !== undefined, idleMs);
     return { askedMs: idleMs, blocks: stream.blocks - before };
   }
+}
+
+/** True for an event that did not arrive in time. */
+function isLateEvent({ afterMs }: ProbeEvent): boolean {
+  return afterMs === null || afterMs > LATE_MS;
 }
 
 /** The receipt in the answer to a publish; undefined when it is something else. */
