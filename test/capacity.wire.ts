@@ -136,6 +136,20 @@ describe('measuring', () => {
     );
   });
 
+  it('measures the compressor, and plans with it from the kept profile', () => {
+    expect(profile.blocks!.length).toBeGreaterThan(2);
+    expect(profile.blocks!.every(({ us }) => us > 0)).toBe(true);
+    expect(report.compression).toMatchObject({ sample: 'made-up market ticks' });
+    const asked = ['--profile', profilePath(), '--subscribers', '250', '--rate', '20', '--json'];
+    const again = runHoldline(['capacity', ...asked, '--compress', 'shared']);
+    expect([again.status, again.stderr]).toEqual([0, expect.stringContaining('--sample FILE')]);
+    const { plan, compression } = JSON.parse(again.stdout) as CapacityReport;
+    expect(compression!.off.egressBytesPerSecond).toBe(report.plan.egressBytesPerSecond.value);
+    expect(plan.egressBytesPerSecond.value).toBeLessThan(
+      report.plan.egressBytesPerSecond.value / 2,
+    );
+  });
+
   it('finds the send buffer as the kernel grants it', () => {
     expect(profile.sendBufferBytes).toBe(2 * 64 * 1024);
   });

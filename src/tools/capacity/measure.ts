@@ -6,7 +6,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decimal, percent } from '../report/words.js';
+import { makeBlocks } from './blocks.js';
 import { loadOf, type Costs } from './cost-model.js';
+import { SETTLE_STALL_MS } from '../load/processes/settling.js';
 import { onClientCores, type Cores } from './cores.js';
 import {
   PROFILE_SCHEMA,
@@ -17,6 +19,7 @@ import {
   type Window,
 } from './profile.js';
 import { Rig, type Publishing } from './rig.js';
+import { marketTicks, type Sample } from './sample-events.js';
 
 /** What to measure. */
 export interface MeasureOptions {
@@ -27,6 +30,8 @@ export interface MeasureOptions {
   readonly budgetMs: number;
   readonly socketSendBufferBytes: number;
   readonly limits: Limits;
+  /** What the compressor's time is measured with; by default market ticks. */
+  readonly sample?: Sample;
   /** The machine in one line of text. */
   readonly machine: string;
   /** Called with the share that is done, 0 to 1, and what comes next. */
@@ -142,6 +147,10 @@ async function measureOn(cores: Cores | undefined, options: MeasureOptions): Pro
   };
 
   next('starting');
+  const blocks = makeBlocks(options.sample ?? marketTicks()).map(({ plainBytes, us }) => ({
+    plainBytes,
+    us,
+  }));
   const large = await startRig();
   try {
     const endYouth = await large.watchIdle();
@@ -185,6 +194,7 @@ async function measureOn(cores: Cores | undefined, options: MeasureOptions): Pro
       memory,
       accepts,
       windows,
+      blocks,
       remarks: [...remarksOn(windows, cores !== undefined), ...sockets.problems],
     };
   } finally {
@@ -241,12 +251,19 @@ function slownessOf(windows: readonly Window[]): number {
   return Math.min(SLOWNESS_MAX, Math.max(SLOWNESS_MIN, serverShare / typical));
 }
 
-function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
+/** What a reader should know about the windows, a sentence each. */
+export function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
   // In the window without lines the other server is at work, which is not another process.
   const othersShare = Math.max(
     ...windows.filter(({ lines }) => lines > 0).map(({ strangerShare }) => strangerShare),
   );
-  const faults = windows.reduce((total, window) => total + window.faults, 0);
+  const sum = (of: (window: Window) => number): number =>
+    windows.reduce((total, window) => total + of(window), 0);
+  const faults = sum((window) => window.faults);
+  const undelivered = sum((window) => window.undelivered ?? 0);
+  const awaited = sum(
+    ({ acceptedPerSecond, seconds, lines }) => acceptedPerSecond * seconds * lines,
+  );
   const full = windows.filter(({ isClientLimited }) => isClientLimited).length;
   return [
     ...(isPinned
@@ -264,8 +281,15 @@ function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
             'may be faster than measured',
         ]
       : []),
+    ...(undelivered > 0
+      ? [
+          `${decimal(undelivered)} of ${decimal(awaited, 0)} deliveries had not come when their ` +
+            `run ended, after at most ${SETTLE_STALL_MS / 1000} s without one: late, or lost; ` +
+            'measure again when the machine is idle',
+        ]
+      : []),
     ...(faults > 0
-      ? [`${decimal(faults)} deliveries were lost, doubled or out of order: something is wrong`]
+      ? [`${decimal(faults)} deliveries were skipped, doubled or out of order: something is wrong`]
       : []),
   ];
 }

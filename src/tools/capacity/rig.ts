@@ -12,6 +12,7 @@ import { Fleet } from '../load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../load/run/round.js';
 import type { Cores } from './cores.js';
 import { MeasuredServer } from './measured-server.js';
+import { missesOf } from './misses.js';
 import type { Accept, MemoryStep, Profile, Window } from './profile.js';
 
 /** Share of the clients that read every event; the others count bytes. */
@@ -137,6 +138,9 @@ export class Rig {
       ratePerSecond,
       events: Math.max(1, Math.round(ratePerSecond * seconds)),
       publishKey: this.server.publishKey,
+      // All of it. With a window the books know the ids of what is missing, and whether later
+      // events came.
+      window: { fromMs: 0, untilMs: seconds * 1000 + SETTLE_MS },
     });
     return this.#watch(publishing, round);
   }
@@ -176,11 +180,10 @@ export class Rig {
     const after = await this.#totals();
     const outcome = await playing;
     clearTimeout(timer);
-    const { lost, gaps, doubled, outOfOrder } = outcome.books;
-    // An event that nobody waited for is not lost, and neither is one in a gap that the server
-    // announced. Only the checked clients see gaps.
-    const faults = doubled + outOfOrder + (isCutShort || gaps > 0 ? 0 : lost);
-    return { ...this.#windowOf(before, after, publishing, rss, outcome), faults };
+    const { pending, unanswered } = outcome.publisher;
+    // What was published without an answer has no known id.
+    const misses = missesOf(outcome.books, isCutShort || pending > 0 || unanswered.size > 0);
+    return { ...this.#windowOf(before, after, publishing, rss, outcome), ...misses };
   }
 
   #windowOf(

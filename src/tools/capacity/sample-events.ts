@@ -16,6 +16,7 @@ const SAMPLE_EVENTS_MIN = 20;
 export interface Sample {
   /** What the events are, in words. */
   readonly words: string;
+  readonly isMadeUp: boolean;
   /** Data of an event each. */
   readonly events: readonly string[];
 }
@@ -52,7 +53,7 @@ export function marketTicks(count = SAMPLE_EVENTS): Sample {
       conditions: ['T'],
     });
   });
-  return { words: 'made-up market ticks', events };
+  return { words: 'made-up market ticks', isMadeUp: true, events };
 }
 
 /** The rows of a file, the first of them. Throws HOLDLINE_BAD_OPTION. */
@@ -80,5 +81,5 @@ export function sampleFile(
       `--sample: "${path}" must have the data of an event in each row, and at least ` +
         `${SAMPLE_EVENTS_MIN} rows (got ${events.length})`,
     );
-  return { words: `the ${events.length} events of ${path}`, events };
+  return { words: `the ${events.length} events of ${path}`, isMadeUp: false, events };
 }

@@ -16,7 +16,8 @@ export const ACCEPT_ENCODING_KEPT =
 
 /** What keeps a proxy from decompressing. */
 export const UNCOMPRESSING =
-  'nginx: gunzip off; elsewhere no filter that reads or rewrites bodies of text/event-stream';
+  'nginx: gunzip off; caddy: no header_up -Accept-Encoding, after which it asks for gzip itself; ' +
+  'elsewhere no filter that reads or rewrites the bodies of text/event-stream';
 
 export const PATIENT =
   'nginx: proxy_read_timeout 1h; haproxy: timeout server 1h (timeout tunnel does not apply); ' +

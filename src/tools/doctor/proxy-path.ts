@@ -195,8 +195,7 @@ class Probe {
   async #watchCompression(isHeld: boolean): Promise<CompressionSeen> {
     const { directUrl, answerMs } = this.#options;
     const coding = this.#stream.coding ?? null;
-    const direct =
-      directUrl === undefined ? null : await probeDirect(new URL(directUrl), answerMs);
+    const direct = directUrl === undefined ? null : await probeDirect(new URL(directUrl), answerMs);
     const isUndone = coding === 'plain' && direct?.coding === 'shared';
     return {
       coding,
