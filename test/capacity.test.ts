@@ -23,6 +23,7 @@ import {
 import {
   chooseCompression,
   compressedFit,
+  measuredCompression,
   whyNotCompressed,
 } from '../src/tools/capacity/compression-choice.js';
 import { coresIn } from '../src/tools/capacity/cores.js';
@@ -37,7 +38,7 @@ import {
 } from '../src/tools/capacity/least-squares.js';
 import { linesToMeasure, parseCapacityOptions } from '../src/tools/capacity/options.js';
 import type { Request } from '../src/tools/capacity/limit-rows.js';
-import { remarksOn } from '../src/tools/capacity/measure.js';
+import { remarksOn } from '../src/tools/capacity/measure-remarks.js';
 import { missesOf } from '../src/tools/capacity/misses.js';
 import { userBytesOf } from '../src/tools/capacity/needs.js';
 import { makePlan, type Plan } from '../src/tools/capacity/plan.js';
@@ -705,6 +706,29 @@ describe('a plan with and without compression', () => {
     expect(htmlReport(own)).toContain('compressing one event, once for all lines');
     // The windows have plain lines.
     expect(own.windows).toEqual(report.windows);
+  });
+
+  it('says what windows with compressed lines showed, beside what is computed for them', () => {
+    const profile = syntheticProfile();
+    const window = profile.windows.at(8)!;
+    // Each event is a block of its own, a fifth of its size, and takes 30 µs.
+    const plainBytes = TRUTH.costs.frameBytes + window.eventBytes;
+    const blocksPerSecond = window.acceptedPerSecond;
+    const packed = {
+      ...window,
+      writtenBytesPerSecond: window.deliveriesPerSecond * (plainBytes / 5),
+      blocksPerSecond,
+      compressedPlainBytesPerSecond: blocksPerSecond * plainBytes,
+      compressedBytesPerSecond: (blocksPerSecond * plainBytes) / 5,
+      compressorShare: blocksPerSecond * 30e-6,
+    };
+    const [words] = measuredCompression({ ...profile, compressed: [packed] }, FIT);
+    expect(words).toMatch(
+      /^measured with 10,000 compressed lines at [\d.]+ events\/s of 1 KiB: 212 B a delivery, CPU [\d.]+ % of a core \([\d.]+ % computed\), [\d.]+ % of it the compressor$/,
+    );
+    expect(measuredCompression(profile, FIT)).toEqual([]);
+    const kept = { ...profile, compressed: [packed] };
+    expect(loadProfile('kept.json', () => JSON.stringify(kept)).compressed).toEqual([packed]);
   });
 
   it('is not known of WebSockets, and of a profile of before', () => {

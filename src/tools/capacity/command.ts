@@ -11,6 +11,7 @@ import {
   chooseCompression,
   compressedFit,
   compressionRemarks,
+  measuredCompression,
   whyNotCompressed,
 } from './compression-choice.js';
 import { fitProfile, type Fit } from './fit.js';
@@ -75,6 +76,7 @@ export async function runCapacity(
           ? [`limits and costs are those of the measured machine: ${profile.machine}`]
           : []),
         ...compressionRemarks(shared, sample),
+        ...measuredCompression(profile, fit),
       ],
       shared === undefined ? null : chooseCompression(off, shared, sample.words),
     );
@@ -109,6 +111,7 @@ async function profileFor(
   sample: Sample,
 ): Promise<Profile> {
   const { profileFile, saveFile, transport, budgetMs, socketSendBufferBytes, quiet } = settings;
+  const { compress } = settings;
   if (profileFile !== undefined) return loadProfile(profileFile);
   if (process.platform !== 'linux') {
     throw new RunFailure(
@@ -124,6 +127,7 @@ async function profileFor(
       budgetMs,
       socketSendBufferBytes,
       limits,
+      compress,
       machine,
       sample,
       progress,

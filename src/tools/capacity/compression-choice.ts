@@ -1,8 +1,9 @@
 /** The same demand with and without `--compress shared`, and which of the two to choose. */
 
-import { count, decimal, percent } from '../report/words.js';
+import { count, decimal, percent, size } from '../report/words.js';
 import { makeBlocks } from './blocks.js';
 import { compressionOf } from './compression.js';
+import { loadOf } from './cost-model.js';
 import type { Fit } from './fit.js';
 import type { Plan } from './plan.js';
 import type { Profile } from './profile.js';
@@ -65,6 +66,32 @@ export function compressionRemarks(shared: Plan | undefined, sample: Sample): st
     'compression is planned for lines on one channel whose clients take gzip; with more channels ' +
       'the compressor takes its time for each, and a channel with secrets must not be compressed',
   ];
+}
+
+/**
+ * What windows with compressed lines showed, and what the model gives for them with the sizes and
+ * times that the server's compressor had; a sentence each.
+ */
+export function measuredCompression({ compressed = [] }: Profile, fit: Fit): string[] {
+  return compressed
+    .filter(({ deliveriesPerSecond, blocksPerSecond }) => deliveriesPerSecond * blocksPerSecond > 0)
+    .map((window) => {
+      const { lines, offeredPerSecond, eventBytes, blocksPerSecond } = window;
+      const plainBytes = window.compressedPlainBytesPerSecond / blocksPerSecond;
+      const sizes = [{ plainBytes, bytes: window.compressedBytesPerSecond / blocksPerSecond }];
+      const times = [{ plainBytes, us: (window.compressorShare / blocksPerSecond) * 1e6 }];
+      const load = loadOf(
+        { ...fit.costs, compression: compressionOf(sizes, times) },
+        { lines, eventsPerSecond: offeredPerSecond, eventBytes },
+      );
+      const bytes = window.writtenBytesPerSecond / window.deliveriesPerSecond;
+      return (
+        `measured with ${decimal(lines)} compressed lines at ${decimal(offeredPerSecond, 1)} ` +
+        `events/s of ${size(eventBytes)}: ${decimal(bytes, 0)} B a delivery, CPU ` +
+        `${percent(window.serverShare)} of a core (${percent(load.busyShare)} computed), ` +
+        `${percent(window.compressorShare)} of it the compressor`
+      );
+    });
 }
 
 /** Compares two plans for one request. */

@@ -1,6 +1,14 @@
 /** The shape of a kept profile: finds the first field that is not as it must be. */
 
-import type { Accept, BlockTime, Limits, MemoryStep, Profile, Window } from './profile.js';
+import type {
+  Accept,
+  BlockTime,
+  CompressedWindow,
+  Limits,
+  MemoryStep,
+  Profile,
+  Window,
+} from './profile.js';
 
 /** What is wrong with the value at a path such as /windows/0/lines; undefined when nothing is. */
 type Check = (value: unknown, path: string) => string | undefined;
@@ -38,6 +46,14 @@ const WINDOW: Shape<Window> = {
   isClientLimited: flag,
 };
 
+const COMPRESSED_WINDOW: Shape<CompressedWindow> = {
+  ...WINDOW,
+  blocksPerSecond: amount,
+  compressedPlainBytesPerSecond: amount,
+  compressedBytesPerSecond: amount,
+  compressorShare: amount,
+};
+
 const BLOCK_TIME: Shape<BlockTime> = { plainBytes: amount, us: amount };
 
 const LIMITS: Shape<Limits> = {
@@ -64,6 +80,7 @@ const PROFILE: Shape<Omit<Profile, 'schema'>> = {
   accepts: list(object(ACCEPT), 1),
   windows: list(object(WINDOW), 3),
   blocks: optional(list(object(BLOCK_TIME), 1)),
+  compressed: optional(list(object(COMPRESSED_WINDOW), 1)),
   remarks: list(text, 0),
 };
 

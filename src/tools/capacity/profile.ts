@@ -72,6 +72,15 @@ export interface Limits {
   readonly linkBitsPerSecond?: number;
 }
 
+/** A window whose lines were compressed, and what the server's compressor did in it. */
+export interface CompressedWindow extends Window {
+  readonly blocksPerSecond: number;
+  readonly compressedPlainBytesPerSecond: number;
+  readonly compressedBytesPerSecond: number;
+  /** Share of a core that the compressor took. */
+  readonly compressorShare: number;
+}
+
 /** Blocks that `--compress shared` makes of so many plain bytes, on this machine. */
 export interface BlockTime {
   readonly plainBytes: number;
@@ -97,6 +106,8 @@ export interface Profile {
   readonly windows: readonly Window[];
   /** The compressor's time. Absent in older profiles. */
   readonly blocks?: readonly BlockTime[];
+  /** Windows with compressed lines: measured with `--compress shared` only. */
+  readonly compressed?: readonly CompressedWindow[];
   /** What a reader should know about the measurement, a sentence each. */
   readonly remarks: string[];
 }

@@ -13,7 +13,7 @@ import { Round, type RoundOutcome } from '../load/run/round.js';
 import type { Cores } from './cores.js';
 import { MeasuredServer } from './measured-server.js';
 import { missesOf } from './misses.js';
-import type { Accept, MemoryStep, Profile, Window } from './profile.js';
+import type { Accept, CompressedWindow, MemoryStep, Profile, Window } from './profile.js';
 
 /** Share of the clients that read every event; the others count bytes. */
 const CHECKED_SHARE = 0.01;
@@ -39,6 +39,8 @@ export interface RigOptions {
   readonly cores: Cores | undefined;
   readonly socketSendBufferBytes: number;
   readonly heartbeatMs: number;
+  /** With `shared` the clients ask for gzip, too; by default off. */
+  readonly compress?: 'off' | 'shared' | undefined;
 }
 
 /** Events to publish. */
@@ -67,17 +69,20 @@ export class Rig {
     cores,
     socketSendBufferBytes,
     heartbeatMs,
+    compress = 'off',
   }: RigOptions): Promise<Rig> {
     const server = await MeasuredServer.start({
       core: cores?.server,
       heartbeatMs,
       socketSendBufferBytes,
+      compress,
     });
     try {
       const processes = Math.min(cores?.clients.length ?? 1, CLIENT_PROCESSES_MAX);
       const fleet = await Fleet.start({
         target: server.target,
         transport,
+        ...(compress === 'shared' && { compress: true }),
         processes,
         checkedShare: CHECKED_SHARE,
         cores: cores?.clients,
@@ -129,7 +134,7 @@ export class Rig {
   }
 
   /** Publishes, and waits until everything has arrived or nothing more does. */
-  publish(publishing: Publishing): Promise<Window> {
+  publish(publishing: Publishing): Promise<CompressedWindow> {
     const { ratePerSecond, eventBytes, seconds } = publishing;
     const round = new Round(this.#fleet, {
       target: this.server.target,
@@ -152,7 +157,7 @@ export class Rig {
   }
 
   /** Publishes, and samples the server while events are due. */
-  async #watch(publishing: Publishing, round: Round): Promise<Window> {
+  async #watch(publishing: Publishing, round: Round): Promise<CompressedWindow> {
     const before = await this.#totals();
     const playing = round.play();
     // If sampling fails first, this rejection must not stay unhandled.
@@ -192,7 +197,7 @@ export class Rig {
     { ratePerSecond, eventBytes }: Publishing,
     rss: readonly number[],
     outcome: RoundOutcome | undefined,
-  ): Window {
+  ): CompressedWindow {
     const seconds = (after.atUs - before.atUs) / 1e6;
     const counted = (name: CounterName): number =>
       (after.counters[name] - before.counters[name]) / seconds;
@@ -222,6 +227,10 @@ export class Rig {
       p99Ms: percentileMs(outcome, 99),
       rssBytes: sum(rss) / rss.length,
       faults: 0,
+      blocksPerSecond: counted('compress_blocks_total'),
+      compressedPlainBytesPerSecond: counted('compress_plain_bytes_total'),
+      compressedBytesPerSecond: counted('compress_bytes_total'),
+      compressorShare: counted('compress_seconds_total'),
       isClientLimited:
         (outcome?.bottlenecks.length ?? 0) > 0 || clients / this.#clientCores > CLIENT_BUSY_SHARE,
     };

@@ -19,8 +19,8 @@ export interface CompressionSeen {
    */
   readonly pollHasLength: boolean | null;
   /**
-   * Whether a stream that takes no coding has its first block and an event in time. Asked only
-   * where the first stream was held back.
+   * Whether a stream that takes no coding has an event in time, and one that takes gzip, opened
+   * beside it, has not. Asked only where the first stream was held back.
    */
   readonly plainArrives: boolean | null;
 }

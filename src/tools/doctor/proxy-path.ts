@@ -215,23 +215,35 @@ class Probe {
   /** See {@link CompressionSeen.plainArrives}. */
   async #arrivesPlain(): Promise<boolean | null> {
     const { answerMs } = this.#options;
-    const stream = new ProbeStream(this.#url, { 'Accept-Encoding': 'identity' }, this.#token);
-    await stream.waitFor(
-      () => stream.end !== undefined || stream.firstAfterMs !== undefined,
+    const coded = new ProbeStream(this.#url, {}, this.#token);
+    const plain = new ProbeStream(this.#url, { 'Accept-Encoding': 'identity' }, this.#token);
+    await plain.waitFor(
+      () => plain.end !== undefined || plain.firstAfterMs !== undefined,
       answerMs,
     );
-    const event =
-      stream.coding === 'plain' && stream.firstAfterMs !== undefined
-        ? await this.#publish({ stream })
-        : undefined;
-    stream.close();
-    return event === undefined ? null : !isLateEvent(event);
+    // One that is held back shows nothing when it opens.
+    await coded.waitFor(
+      () => coded.end !== undefined || coded.firstAfterMs !== undefined,
+      FOLLOWING_MS,
+    );
+    const isOpen = plain.coding === 'plain' && plain.firstAfterMs !== undefined;
+    const event = isOpen ? await this.#publish({ stream: plain }) : undefined;
+    const hasArrived = (): boolean => coded.seenAtMs(this.#dataOf(this.#published)) !== undefined;
+    if (event !== undefined) await coded.waitFor(hasArrived, LATE_MS);
+    plain.close();
+    coded.close();
+    return event === undefined ? null : !isLateEvent(event) && !hasArrived();
+  }
+
+  /** Data of an event without padding, by its number. */
+  #dataOf(number: number): string {
+    return `${this.#token} ${number}`;
   }
 
   /** Publishes an event and waits for it; undefined when it was not accepted. */
   async #publish({ padding = 0, stream = this.#stream } = {}): Promise<ProbeEvent | undefined> {
     const { publishKey } = this.#options;
-    const data = `${this.#token} ${++this.#published}${'x'.repeat(padding)}`;
+    const data = `${this.#dataOf(++this.#published)}${'x'.repeat(padding)}`;
     const url = new URL(this.#url);
     url.searchParams.set('event', 'holdline-doctor');
     const authorization: Record<string, string> =
