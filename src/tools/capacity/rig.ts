@@ -82,7 +82,7 @@ export class Rig {
       const fleet = await Fleet.start({
         target: server.target,
         transport,
-        ...(compress === 'shared' && { compress: true }),
+        compress: compress === 'shared',
         processes,
         checkedShare: CHECKED_SHARE,
         cores: cores?.clients,
