@@ -10,11 +10,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { Rig } from '../dist/tools/capacity/rig.js';
+import { measuredCompression } from '../src/tools/capacity/compression-choice.js';
+import { fitProfile } from '../src/tools/capacity/fit.js';
 import type { Profile, Window } from '../src/tools/capacity/profile.js';
 import { loadProfile } from '../src/tools/capacity/profile-file.js';
 import type { CapacityReport } from '../src/tools/capacity/report.js';
 import { runHoldline } from './support/server.js';
+import { syntheticProfile } from './support/synthetic-profile.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
@@ -207,6 +211,38 @@ describe('measuring', () => {
       /^100,000 subscribers at 10 events\/s of 256 B: \d+ processes on \d+ machines like this one;/,
     );
     expect(more.stdout).toContain('extrapolated ×');
+  });
+});
+
+describe('compressed lines', () => {
+  it('are read by clients that take gzip, and what the compressor did is in the window', async () => {
+    const rig = await Rig.start({
+      transport: 'sse',
+      cores: undefined,
+      socketSendBufferBytes: 64 * 1024,
+      heartbeatMs: 15_000,
+      compress: 'shared',
+    });
+    onTestFinished(() => rig.close());
+    await rig.open(40);
+    const eventBytes = 512;
+    const window = await rig.publish({ ratePerSecond: 100, eventBytes, seconds: 1 });
+    expect(window.faults).toBe(0);
+    expect(window.blocksPerSecond).toBeGreaterThan(0);
+    expect(window.compressedPlainBytesPerSecond).toBeGreaterThan(
+      3 * window.compressedBytesPerSecond,
+    );
+    expect(window.compressorShare).toBeGreaterThan(0);
+    // One block serves all lines.
+    expect(window.compressedPlainBytesPerSecond).toBeLessThan(
+      3 * window.acceptedPerSecond * (eventBytes + FRAME_BYTES),
+    );
+    expect(window.writtenBytesPerSecond / window.deliveriesPerSecond).toBeLessThan(eventBytes / 2);
+    const [words] = measuredCompression(
+      { ...syntheticProfile(), compressed: [window] },
+      fitProfile(syntheticProfile()),
+    );
+    expect(words).toMatch(/^measured with 40 compressed lines at 100 events\/s of 512 B: \d+ B a/);
   });
 });
 

@@ -21,7 +21,7 @@ const sharing = sharedHosted({ compress: 'shared' });
 const plain = sharedHosted({ 'allow-transform': true });
 
 /** Where a test waits twice for what never comes: long enough for the answers that do. */
-const BRIEFLY_MS = 800;
+const BRIEFLY_MS = 600;
 
 /** What the doctor finds about compression and buffering on the path to a channel. */
 async function through(

@@ -6,7 +6,8 @@ import { checkCompression } from './compression-check.js';
 import { found, type Finding, type Level } from './finding.js';
 import { checkOwnOrigin, checkWebSocket } from './page-checks.js';
 import { PATIENT, UNBUFFERED } from './proxy-lines.js';
-import { LATE_MS, type ProxyPath, type ProbeEvent } from './proxy-path.js';
+import { LATE_MS, type ProbeEvent } from './probe-publisher.js';
+import type { ProxyPath } from './proxy-path.js';
 
 /** An event that arrives later than this was held back by a buffer, ms. */
 const HELD_MS = 1_000;

@@ -13,13 +13,11 @@ import {
 } from './compression-probe.js';
 import { shakeHands, type Handshake } from './handshake.js';
 import { probeOwnOrigin, type OwnOrigin } from './own-origin.js';
+import { isLateEvent, LATE_MS, ProbePublisher, type ProbeEvent } from './probe-publisher.js';
 import { ProbeStream, type End, type Head } from './probe-stream.js';
 
 /** An answer, a first block or an event that takes longer counts as held back, ms. */
 export const ANSWER_MS = 3_000;
-
-/** An event that arrives later than this after its publish was answered is late, ms. */
-export const LATE_MS = 100;
 
 /** Late events are tried again up to so many times; the fastest counts. */
 const EVENTS_MAX = 3;
@@ -38,18 +36,6 @@ export interface ProbeOptions {
   readonly idleMs: number;
   /** How long each answer, first block or event may take, ms. */
   readonly answerMs: number;
-}
-
-/** An event that was published, and when it arrived. */
-export interface ProbeEvent {
-  readonly id: number;
-  /** Lines on the channel at the server that took it. */
-  readonly subscribers: number;
-  /**
-   * From the answer to its publish until it arrived on the stream, ms: 0 where it arrived before
-   * the answer, null where it did not arrive.
-   */
-  readonly afterMs: number | null;
 }
 
 /** What was seen on the path; null is what could not be seen. */
@@ -105,13 +91,13 @@ class Probe {
   /** Prefix of the data of every event of this probe. */
   readonly #token = `holdline doctor ${randomBytes(8).toString('hex')}`;
   readonly #stream: ProbeStream;
-  #published = 0;
-  #publishRefusal: string | null = null;
+  readonly #publisher: ProbePublisher;
 
   constructor(options: ProbeOptions) {
     this.#options = options;
     this.#url = new URL(options.url);
     this.#stream = new ProbeStream(this.#url, {}, this.#token);
+    this.#publisher = new ProbePublisher({ ...options, url: this.#url, token: this.#token });
   }
 
   async go(): Promise<ProxyPath> {
@@ -146,7 +132,9 @@ class Probe {
     const comeback = await this.#comeBack(events.at(-1)?.id ?? stream.position ?? 0);
     const idle = await this.#idle();
     const lateEvent =
-      stream.end === undefined && events.length > 0 ? ((await this.#publish()) ?? null) : null;
+      stream.end === undefined && events.length > 0
+        ? ((await this.#publisher.publish(this.#stream)) ?? null)
+        : null;
     return this.#path({ ...seen, comeback, idle, lateEvent });
   }
 
@@ -161,7 +149,7 @@ class Probe {
         firstAfterMs === undefined ? null : { afterMs: firstAfterMs, position: position ?? null },
       events: [],
       lateEvent: null,
-      publishRefusal: this.#publishRefusal,
+      publishRefusal: this.#publisher.refusal,
       pollIsFresh: null,
       compression: {
         coding: this.#stream.coding ?? null,
@@ -182,7 +170,7 @@ class Probe {
   async #publishEvents(): Promise<ProbeEvent[]> {
     const events: ProbeEvent[] = [];
     while (events.length < EVENTS_MAX) {
-      const event = await this.#publish();
+      const event = await this.#publisher.publish(this.#stream);
       if (event === undefined) break;
       events.push(event);
       // When one has not arrived in all that time, others will not either.
@@ -207,7 +195,7 @@ class Probe {
 
   /** See {@link CompressionSeen.pollHasLength}. */
   async #pollsWithLength(): Promise<boolean | null> {
-    const event = await this.#publish({ padding: POLLED_DATA_BYTES });
+    const event = await this.#publisher.publish(this.#stream, POLLED_DATA_BYTES);
     if (event === undefined) return null;
     return probePollLength(this.#url, event.id - 1, this.#options.answerMs);
   }
@@ -227,47 +215,12 @@ class Probe {
       FOLLOWING_MS,
     );
     const isOpen = plain.coding === 'plain' && plain.firstAfterMs !== undefined;
-    const event = isOpen ? await this.#publish({ stream: plain }) : undefined;
-    const hasArrived = (): boolean => coded.seenAtMs(this.#dataOf(this.#published)) !== undefined;
+    const event = isOpen ? await this.#publisher.publish(plain) : undefined;
+    const hasArrived = (): boolean => coded.seenAtMs(this.#publisher.newest) !== undefined;
     if (event !== undefined) await coded.waitFor(hasArrived, LATE_MS);
     plain.close();
     coded.close();
     return event === undefined ? null : !isLateEvent(event) && !hasArrived();
-  }
-
-  /** Data of an event without padding, by its number. */
-  #dataOf(number: number): string {
-    return `${this.#token} ${number}`;
-  }
-
-  /** Publishes an event and waits for it; undefined when it was not accepted. */
-  async #publish({ padding = 0, stream = this.#stream } = {}): Promise<ProbeEvent | undefined> {
-    const { publishKey } = this.#options;
-    const data = `${this.#dataOf(++this.#published)}${'x'.repeat(padding)}`;
-    const url = new URL(this.#url);
-    url.searchParams.set('event', 'holdline-doctor');
-    const authorization: Record<string, string> =
-      publishKey === undefined ? {} : { Authorization: `Bearer ${publishKey}` };
-    const headers = { 'Content-Type': 'text/plain', ...authorization };
-    const answer = await ask(url, { method: 'POST', headers, body: data }, this.#options.answerMs);
-    const receipt =
-      typeof answer === 'string' || answer.status !== 200 ? undefined : receiptIn(answer.text);
-    if (receipt === undefined || typeof answer === 'string') {
-      this.#publishRefusal =
-        typeof answer === 'string'
-          ? answer
-          : `${answer.status} ${answer.text.trim().slice(0, 300)}`;
-      return undefined;
-    }
-    await stream.waitFor(
-      () => stream.seenAtMs(data) !== undefined || stream.end !== undefined,
-      this.#options.answerMs,
-    );
-    const seenAtMs = stream.seenAtMs(data);
-    return {
-      ...receipt,
-      afterMs: seenAtMs === undefined ? null : Math.max(0, seenAtMs - answer.atMs),
-    };
   }
 
   /** The answer to a short-poll, always the same one, as text; null when it is no poll's answer. */
@@ -316,22 +269,5 @@ class Probe {
     const before = stream.blocks;
     await stream.waitFor(() => stream.end !== undefined, idleMs);
     return { askedMs: idleMs, blocks: stream.blocks - before };
-  }
-}
-
-/** True for an event that did not arrive in time. */
-function isLateEvent({ afterMs }: ProbeEvent): boolean {
-  return afterMs === null || afterMs > LATE_MS;
-}
-
-/** The receipt in the answer to a publish; undefined when it is something else. */
-function receiptIn(text: string): Pick<ProbeEvent, 'id' | 'subscribers'> | undefined {
-  try {
-    const { id, subscribers } = JSON.parse(text) as { id?: unknown; subscribers?: unknown };
-    return typeof id === 'number' && typeof subscribers === 'number'
-      ? { id, subscribers }
-      : undefined;
-  } catch {
-    return undefined;
   }
 }
