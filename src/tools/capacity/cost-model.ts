@@ -9,7 +9,7 @@
  * are as large as a cork allows, which is the highest rate.
  */
 
-import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
+import { COMPRESS_HEADS_PER_SWEEP, CORK_WRITE_BYTES_MAX } from '../../limits.js';
 import { blockUsOf, plainBytesMax, ratioOf, type Compression } from './compression.js';
 
 /** A line without an event for so many seconds gets a heartbeat: the default of `--heartbeat`. */
@@ -110,7 +110,7 @@ export function loadOf(costs: Costs, demand: Demand): Load {
 
 /**
  * The load with `--compress shared`: that of smaller events, each of which costs its share of the
- * compressor's time once for all lines. How small they are depends on how many share a block, and
+ * compressor's time, for all lines together. How small they are depends on how many share a block, and
  * that on the load, so the number is searched at which both agree.
  */
 function compressedLoadOf(costs: Costs, compression: Compression, demand: Demand): Load {
@@ -120,7 +120,10 @@ function compressedLoadOf(costs: Costs, compression: Compression, demand: Demand
   /** As if events were of the size that they have in blocks of so many. */
   const costsIn = (events: number): Costs => {
     const bytes = wireBytesIn(costs, eventBytes, events);
-    const eventUs = blockUsOf(compression, events * plainBytes) / events;
+    // While sweeps follow one another, lines are brought to so many heads in each, and from each head
+    // a block of its own leads on.
+    const blocks = Math.min(COMPRESS_HEADS_PER_SWEEP, events);
+    const eventUs = (blocks * blockUsOf(compression, events * plainBytes)) / events;
     return {
       ...costs,
       compression: undefined,
