@@ -51,7 +51,7 @@ const UNPACKED: Says = {
   level: 'advice',
   value: 'none: the server compresses, and something on the path decompresses',
 };
-/** Where polls, which may be transformed, are compressed on the path, their length tells nothing. */
+/** Where the path compresses polls, which may be transformed, their length tells nothing. */
 const EITHER: Says = {
   level: 'advice',
   value: 'none: the server compresses; Accept-Encoding does not reach it, or the path decompresses',

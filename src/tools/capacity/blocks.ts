@@ -5,6 +5,7 @@
 
 import { SYSTEM_CLOCK } from '../../clock.js';
 import { Compressor, DICTIONARY_BYTES_MAX } from '../../core/compressor.js';
+import { SSE } from '../../core/frame.js';
 import { makeCounters } from '../../counters.js';
 import { COMPRESS_SLICE_BYTES_MAX } from '../../limits.js';
 import type { Sample } from './sample-events.js';
@@ -36,7 +37,15 @@ const ID_STEP = 37;
 export function makeBlocks({ events }: Sample): Blocks[] {
   const compressor = new Compressor(SYSTEM_CLOCK, makeCounters());
   const frames = events.map((data, nth) =>
-    Buffer.from(`id: ${FIRST_ID + nth * ID_STEP}\ndata: ${data}\n\n`),
+    Buffer.from(
+      SSE.encode({
+        id: FIRST_ID + nth * ID_STEP,
+        channel: 'sample',
+        type: undefined,
+        data: Buffer.from(data),
+        json: false,
+      }),
+    ),
   );
   const all = Buffer.concat(frames);
   const ends: number[] = [];

@@ -36,7 +36,7 @@ export function compressionOf(
   };
 }
 
-/** How many times smaller a block of so many plain bytes becomes; between sizes by their logarithm. */
+/** How many times smaller a block of plain bytes becomes; between sizes by their logarithm. */
 export function ratioOf({ sizes }: Compression, plainBytes: number): number {
   const ratio = (at: number): number => sizes[at]!.plainBytes / Math.max(1, sizes[at]!.bytes);
   const above = sizes.findIndex((one) => one.plainBytes >= plainBytes);
@@ -52,7 +52,7 @@ export function blockUsOf({ blockUs, plainByteUs }: Compression, plainBytes: num
   return blockUs + plainByteUs * plainBytes;
 }
 
-/** The most plain bytes of a block of several events: what fills a cork, and no more than a slice. */
+/** The most plain bytes of a block of several events: what fills a cork; at most a slice. */
 export function plainBytesMax(compression: Compression): number {
   const most = ratioOf(compression, COMPRESS_SLICE_BYTES_MAX);
   return Math.min(COMPRESS_SLICE_BYTES_MAX, CORK_SHARE * CORK_WRITE_BYTES_MAX * most);

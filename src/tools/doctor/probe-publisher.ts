@@ -1,4 +1,4 @@
-/** Events of the doctor: publishes one after the other through the proxy, and times their arrival. */
+/** The doctor's events: published one after the other through the proxy, their arrival timed. */
 
 import { ask } from './ask.js';
 import type { ProbeStream } from './probe-stream.js';

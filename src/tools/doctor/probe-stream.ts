@@ -13,8 +13,8 @@ const KEPT_CHARACTERS_MAX = 64 * 1024;
 const ROW_WITHOUT_DATA = /^(?::|id\b|retry\b).*$/gm;
 
 /**
- * How a stream's bytes are coded: not at all, by a Holdline (`shared` by all lines), or by something
- * else, such as a proxy (`added`).
+ * How a stream's bytes are coded: not at all, by a Holdline (`shared` by all lines), or by
+ * something else, such as a proxy (`added`).
  */
 export type Coding = 'plain' | 'shared' | 'added';
 
