@@ -110,8 +110,8 @@ export function loadOf(costs: Costs, demand: Demand): Load {
 
 /**
  * The load with `--compress shared`: that of smaller events, each of which costs its share of the
- * compressor's time, for all lines together. How small they are depends on how many share a block, and
- * that on the load, so the number is searched at which both agree.
+ * compressor's time, for all lines together. How small they are depends on how many share a block,
+ * and that on the load, so the number is searched at which both agree.
  */
 function compressedLoadOf(costs: Costs, compression: Compression, demand: Demand): Load {
   const { eventBytes } = demand;
@@ -120,8 +120,8 @@ function compressedLoadOf(costs: Costs, compression: Compression, demand: Demand
   /** As if events were of the size that they have in blocks of so many. */
   const costsIn = (events: number): Costs => {
     const bytes = wireBytesIn(costs, eventBytes, events);
-    // While sweeps follow one another, lines are brought to so many heads in each, and from each head
-    // a block of its own leads on.
+    // While sweeps follow one another, lines are brought to so many heads in each, and a block of
+    // its own leads on from each.
     const blocks = Math.min(COMPRESS_HEADS_PER_SWEEP, events);
     const eventUs = (blocks * blockUsOf(compression, events * plainBytes)) / events;
     return {
