@@ -35,12 +35,14 @@ export function kernelBytesOf({ kernel }: Fit, lines: number): number {
 /** Bytes on the network for one delivery: the event, and its share of the packets and the write. */
 export function packetBytesOf(
   { costs }: Fit,
-  { writesPerSecond, deliveriesPerSecond }: Load,
+  { writesPerSecond, bytesPerSecond, deliveriesPerSecond }: Load,
   eventBytes: number,
 ): number {
-  const writes = deliveriesPerSecond === 0 ? 1 : writesPerSecond / deliveriesPerSecond;
+  const isIdle = deliveriesPerSecond === 0;
+  const writes = isIdle ? 1 : writesPerSecond / deliveriesPerSecond;
+  const bytes = isIdle ? wireBytes(costs, eventBytes) : bytesPerSecond / deliveriesPerSecond;
   return (
-    wireBytes(costs, eventBytes) * (1 + PACKET_FRAME_BYTES / PACKET_DATA_BYTES) +
+    bytes * (1 + PACKET_FRAME_BYTES / PACKET_DATA_BYTES) +
     writes * (PACKET_FRAME_BYTES + CHUNK_FRAME_BYTES)
   );
 }
