@@ -25,6 +25,7 @@ export const TARGETS = [
   'raw-uws',
   'raw-uws-ws',
   'raw-uws-poll',
+  'slice-loop',
   'send-loop',
   'nchan',
   'node-http',
@@ -44,6 +45,7 @@ export const TARGET_TITLES: Record<TargetName, string> = {
   'raw-uws': 'raw uWebSockets.js loop',
   'raw-uws-ws': 'raw uWebSockets.js, WebSocket',
   'raw-uws-poll': 'raw uWebSockets.js, long-poll',
+  'slice-loop': 'throw-away loop of slices',
   'send-loop': 'bare C send() loop',
   nchan: 'nginx with nchan',
   'node-http': 'node:http',
@@ -67,6 +69,7 @@ export const RIVALS: ReadonlySet<TargetName> = new Set(['nchan', 'node-http', 'b
 type NodeServer =
   | 'holdline'
   | 'raw-uws'
+  | 'slice-loop'
   | 'node-http'
   | 'better-sse'
   | 'fixed-answer'
@@ -82,6 +85,7 @@ const NODE_SERVERS: Partial<Record<TargetName, NodeServer>> = {
   'raw-uws': 'raw-uws',
   'raw-uws-ws': 'raw-uws',
   'raw-uws-poll': 'raw-uws',
+  'slice-loop': 'slice-loop',
   'node-http': 'node-http',
   'better-sse': 'better-sse',
   'fixed-answer': 'fixed-answer',
