@@ -15,7 +15,7 @@ export const CORK_WRITE_BYTES_MAX = 16_376;
 /**
  * Largest write to a line where the build loses no bytes of a large cork and nothing is encrypted:
  * what one segment of the kernel holds, so that 60 KiB cost about as much as two corks. A line that
- * refuses bytes holds so much more in user space. core/pump.ts, native/builds.ts,
+ * refuses bytes holds so much more in user space. native/builds.ts,
  * native-notes/oversized-cork-loses-bytes.md
  */
 export const LARGE_WRITE_BYTES_MAX = 60 * 1024;

@@ -59,6 +59,7 @@ export async function probe(): Promise<ProbeResult> {
     ['1 × 16,376 = 16,384 wire bytes', [16376]],
     ['2 × 8,184 = 16,384 wire bytes', [8184, 8184]],
     ['1 × 20,000', [20000]],
+    ['1 × 61,440', [61440]],
     ['2 × 12,000', [12000, 12000]],
     ['5 × 4,000', [4000, 4000, 4000, 4000, 4000]],
   ];
@@ -66,7 +67,7 @@ export async function probe(): Promise<ProbeResult> {
     const wire = lengths.reduce((sum, length) => sum + length + 4 + length.toString(16).length, 0);
     // Every one of these cuts makes exactly one cork's flush short: in its first bytes, its middle,
     // at the cork buffer's end, near the end.
-    const cuts = [0, 1, 2, 5, 8, 100, 4000, 8000, 8192, 12005, 16000, 16383, 16384, 20000].filter(
+    const cuts = [0, 1, 2, 5, 8, 100, 4000, 8000, 8192, 12005, 16000, 16383, 16384, 20000, 40000, 61440].filter(
       (cut) => cut < wire,
     );
     let cutCorrupt = 0;
@@ -91,7 +92,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   const count = (name: string): number => corrupted.get(name) ?? Number.NaN;
   const small = count(shapes[0]?.[0] ?? '') + count(shapes[1]?.[0] ?? '');
-  const large = [count('1 × 20,000'), count('2 × 12,000'), count('5 × 4,000')];
+  const large = [count('1 × 20,000'), count('1 × 61,440'), count('2 × 12,000'), count('5 × 4,000')];
   return {
     claim:
       'Before 20.64 a cork over 16,384 wire bytes loses bytes when its flush meets backpressure, from then on none; up to 16,384 no build does.',
