@@ -210,6 +210,8 @@ export class Pump {
         this.#owner.answerPoll(group, row);
       } else {
         this.#visit(group, port, slices, row, newest);
+        // It may have cut other slices, into the buffer of this one.
+        stepFrom = Number.NaN;
         if (compressed === undefined && state === HEALTHY && cursor >= lostThrough) {
           const { start, end, bytes, events } = plain;
           if (start === cursor && end === newest && bytes.length <= this.#writeBytesMax) {

@@ -40,7 +40,7 @@ function endCorked(): void {
 
 function nothing(): void {}
 
-const LARGEST_WRITE_BYTES = streamWriteBytesMax();
+let unsentBytesMax: number | undefined;
 
 /** Event streams and other responses without an end. */
 export const streamPort: LinePort<HttpResponse> = {
@@ -64,7 +64,7 @@ export const streamPort: LinePort<HttpResponse> = {
   // A response does not tell. A failed flush shows one cork late: then the cork that failed and the
   // write that was refused are unsent (and the rest of a frame that is larger than a write). A write
   // that is larger than a cork shows at once. native-notes/true-means-backlog-flushed.md
-  unsentBytes: () => CORK_WRITE_BYTES_MAX + LARGEST_WRITE_BYTES,
+  unsentBytes: () => (unsentBytesMax ??= CORK_WRITE_BYTES_MAX + streamWriteBytesMax()),
 };
 
 /** Hears what happens to a held socket, by the handle that it has there. */
