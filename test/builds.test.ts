@@ -201,7 +201,11 @@ it('this machine has one', () => {
 
 describe('the largest write to a stream', () => {
   it.each<[why: string, host: Host, bytes: number]>([
-    ['is a cork on a build that loses bytes of a larger one', host(20, '2.41'), CORK_WRITE_BYTES_MAX],
+    [
+      'is a cork on a build that loses bytes of a larger one',
+      host(20, '2.41'),
+      CORK_WRITE_BYTES_MAX,
+    ],
     ['is a cork on that build under Node 22', host(22, '2.36'), CORK_WRITE_BYTES_MAX],
     ['is a segment on one that keeps them', host(24, '2.41'), LARGE_WRITE_BYTES_MAX],
     ['is a cork where no build fits', host(24, '2.36'), CORK_WRITE_BYTES_MAX],

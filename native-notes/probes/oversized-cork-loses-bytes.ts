@@ -71,9 +71,9 @@ export async function probe(): Promise<ProbeResult> {
     const wire = lengths.reduce((sum, length) => sum + length + 4 + length.toString(16).length, 0);
     // Every one of these cuts makes exactly one cork's flush short: in its first bytes, its middle,
     // at the cork buffer's end, near the end.
-    const cuts = [0, 1, 2, 5, 8, 100, 4000, 8000, 8192, 12005, 16000, 16383, 16384, 20000, 40000, 61440].filter(
-      (cut) => cut < wire,
-    );
+    const cuts = [
+      0, 1, 2, 5, 8, 100, 4000, 8000, 8192, 12005, 16000, 16383, 16384, 20000, 40000, 61440,
+    ].filter((cut) => cut < wire);
     let cutCorrupt = 0;
     let lied = 0;
     log.setBuffers(0, 0);

@@ -62,8 +62,8 @@ export const streamPort: LinePort<HttpResponse> = {
     response.cork(endCorked);
   },
   // A response does not tell. A failed flush shows one cork late: then the cork that failed and the
-  // write that was refused are unsent (and the rest of a frame that is larger than a write). A write
-  // that is larger than a cork shows at once. native-notes/true-means-backlog-flushed.md
+  // write that was refused are unsent (and the rest of a frame that is larger than a write). A
+  // large write shows at once. native-notes/true-means-backlog-flushed.md
   unsentBytes: () => (unsentBytesMax ??= CORK_WRITE_BYTES_MAX + streamWriteBytesMax()),
 };
 
