@@ -7,6 +7,10 @@ import type { TargetName } from './targets.js';
 export interface Running {
   name: TargetName;
   port: number;
+  /** Where events are published, where that is another port. */
+  publishPort?: number;
+  /** What lines ask for, where that is not the path of the channel. */
+  linePath?: string;
   pid: number;
   /** The send buffer of its sockets: `64 KiB`, or the kernel's own. */
   sendBuffer: string;

@@ -36,7 +36,9 @@ export interface Opened {
 }
 
 /** A subject may need more of `Server` than this. */
-export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Running> {
+export class Visit<
+  Server extends Pick<Running, 'name' | 'port' | 'stop' | 'publishPort' | 'linePath'> = Running,
+> {
   readonly server: Server;
   readonly target: Target;
   /** Where events are published; the same server, but for a subject of several nodes. */
@@ -45,12 +47,14 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
   readonly #processes: ClientProcess[] = [];
 
   /** `key`: what clients show as Authorization: Bearer. */
-  constructor(server: Server, key?: string, publishPort = server.port) {
+  constructor(server: Server, key?: string, publishPort = server.publishPort ?? server.port) {
     this.server = server;
     const { port } = server;
-    this.target = { address: '127.0.0.1', port, authority: `127.0.0.1:${port}`, path: PATH, key };
+    const path = server.linePath ?? PATH;
+    this.target = { address: '127.0.0.1', port, authority: `127.0.0.1:${port}`, path, key };
     this.publishTarget = {
       ...this.target,
+      path: PATH,
       port: publishPort,
       authority: `127.0.0.1:${publishPort}`,
     };
