@@ -3,6 +3,7 @@ import { readProcessUsage, readRssBytes } from '../src/linux/processes.js';
 import { CLIENT_CORE, Child, SERVER_CORE, childPids, startNode } from './child.js';
 import { sleepMs } from './clock.js';
 import { temporaryDirectory } from './compile.js';
+import { PATH } from './event.js';
 import { freePort, listening } from './ports.js';
 import { type Running, orKill, withoutLoop } from './running.js';
 import type { Listening } from './servers/agent.js';
@@ -53,6 +54,7 @@ export async function startPushpin(): Promise<Running> {
   try {
     await listening(control!, START_DEADLINE_MS);
     await listening(http!, START_DEADLINE_MS);
+    await holdsLine(http!);
   } catch (error) {
     await stop();
     throw error;
@@ -72,6 +74,16 @@ export async function startPushpin(): Promise<Running> {
     counters: async () => null,
     stop,
   };
+}
+
+/** Its processes listen before they have found each other. */
+async function holdsLine(port: number): Promise<void> {
+  const stop = new AbortController();
+  const answer = await fetch(`http://127.0.0.1:${port}${PATH}`, {
+    signal: AbortSignal.any([stop.signal, AbortSignal.timeout(START_DEADLINE_MS)]),
+  });
+  stop.abort();
+  if (!answer.ok) throw new Error(`pushpin answered ${answer.status}`);
 }
 
 /** Different ones. */

@@ -72,8 +72,9 @@ async function openLine(
       heartbeat: ignore,
       position: ignore,
     });
-    for await (const bytes of answer.body!) {
-      reader.feed(Buffer.from(bytes), 0, bytes.length);
+    for await (const piece of answer.body!) {
+      const bytes = Buffer.from(piece as Uint8Array);
+      reader.feed(bytes, 0, bytes.length);
       if (sequences.length >= events) break;
     }
     stop.abort();

@@ -40,7 +40,7 @@ function figuresAt(
 
 /** Of all connections or, where a server could not serve them, of as many as it could. */
 function latencyAt(result: FanOutResult, target: TargetName): FanOutFigures | undefined {
-  const { figures, failures = [] } = result.summary;
+  const { figures, failures } = result.summary;
   const isAtRate = (one: { target: TargetName; ratePerSecond: number }): boolean =>
     one.target === target && one.ratePerSecond === LATENCY_RATE;
   const ofAll = figuresAt(result, target, LATENCY_RATE);
