@@ -11,6 +11,8 @@ export interface Running {
   publishPort?: number;
   /** What lines ask for, where that is not the path of the channel. */
   linePath?: string;
+  /** Lines that may connect at the same time, where it loses some of more. */
+  opensAtOnce?: number;
   pid: number;
   /** The send buffer of its sockets: `64 KiB`, or the kernel's own. */
   sendBuffer: string;

@@ -78,9 +78,8 @@ const server = createServer((req, res) => {
       .catch(() => res.destroy());
     return;
   }
-  // Without a body: of lines that have one, and open many at once, pushpin 1.36 closes about one in
-  // sixty. What condure says of its delivery may overtake the line on its way from pushpin-proxy
-  // to pushpin-handler ("received message out of sequence, canceling").
+  // Without a body, of whose delivery condure would report: more lines would be lost on their way
+  // to pushpin-handler (bench/pushpin-target.ts).
   res.writeHead(200, {
     'Content-Type': 'text/event-stream',
     'Grip-Hold': 'stream',
