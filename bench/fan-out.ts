@@ -53,8 +53,10 @@ const FAN_OUT_TARGETS: TargetName[] = [
   'slice-loop',
   'send-loop',
   'nchan',
+  'pushpin',
   'node-http',
   'better-sse',
+  'durable-streams',
 ];
 /** Measured only where --targets names them; `fan-out-logs` does. */
 const LOG_TARGETS: TargetName[] = ['holdline-lmdb', 'holdline-nats'];

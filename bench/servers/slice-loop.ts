@@ -1,8 +1,8 @@
 /**
  * The throw-away loop that Holdline's pump came from, on raw uWebSockets.js: a ring of frames, a
  * cursor for each line, slices of rows from `setImmediate`, and one cork a visit, up to the newest
- * event. It shares no code with the pump, and has no replay, heartbeats, gap notices or probes: what
- * Holdline delivers is a share of what this does.
+ * event. It shares no code with the pump, and has no replay, heartbeats, gap notices or probes:
+ * what Holdline delivers is a share of what this does.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { loadUws } from '../../src/native/load.js';
@@ -11,7 +11,10 @@ import { serveRunner } from './agent.js';
 const { uws, build } = await loadUws();
 const { App, us_listen_socket_close, us_socket_local_port } = uws;
 
-/** Builds before 20.64 may lose bytes of a larger one. native-notes/oversized-cork-loses-bytes.md */
+/**
+ * Builds before 20.64 may lose bytes of a larger one.
+ * native-notes/oversized-cork-loses-bytes.md
+ */
 const CORK_BYTES_MAX = 16_376;
 /** Where larger writes are safe; together with its framing it fits a send buffer of 64 KiB. */
 const LARGE_WRITE_BYTES_MAX = 61_000;
