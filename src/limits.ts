@@ -12,6 +12,14 @@
  */
 export const CORK_WRITE_BYTES_MAX = 16_376;
 
+/**
+ * Largest write to a line where the build loses no bytes of a large cork and nothing is encrypted:
+ * what one segment of the kernel holds, so that 60 KiB cost about as much as two corks. A line that
+ * refuses bytes holds so much more in user space. native/builds.ts,
+ * native-notes/oversized-cork-loses-bytes.md
+ */
+export const LARGE_WRITE_BYTES_MAX = 60 * 1024;
+
 /** Prelude and replay written in the same cork as the response head, bytes. core/openings.ts */
 export const OPENING_BYTES_MAX = 15_000;
 
@@ -221,10 +229,12 @@ export const LAST_EVENTS_MAX = 100_000;
 
 /**
  * Bytes that one sweep may write to all lines of a channel: it bounds accept → deliver, since a
- * sweep writes about 2 GB/s. Divided by the lines it is the channel's in-flight window: what it may
- * hold beyond what every healthy line has been given. core/channels.ts
+ * sweep writes about 1.7 GB/s, and what the kernel holds for readers that take it later. Divided by
+ * the lines it is the channel's in-flight window: what it may hold beyond what every healthy line
+ * has been given. The second where writes are large, at about 3.3 GB/s. core/channels.ts
  */
-export const SWEEP_WORK_BYTES_MAX = 768 * 1024 * 1024;
+export const SWEEP_WORK_BYTES_MAX = 256 * 1024 * 1024;
+export const LARGE_SWEEP_WORK_BYTES_MAX = 896 * 1024 * 1024;
 
 /**
  * In-flight window of a channel with few lines, corks: memory beside the replay. core/channel.ts

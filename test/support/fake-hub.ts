@@ -49,7 +49,7 @@ export class FakeHub {
     corkMs = 0,
     log: number | ((clock: FakeClock) => EventLog) = 1,
   ) {
-    this.#modes = fakeModes(this.clock, corkMs);
+    this.#modes = fakeModes(this.clock, corkMs, options.writeBytesMax);
     this.hub = new Hub(
       typeof log === 'number' ? new MemoryLog(this.clock, this.counters, log) : log(this.clock),
       this.clock,

@@ -293,9 +293,10 @@ export class Simulation {
    */
   #checkUnswept(group: Group, unswept: Set<string>): void {
     const { model, setting } = this.#world;
-    const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES_MAX);
-    const roomBytes =
-      CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
+    const roomBytes = Math.min(
+      IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX,
+      Math.max(CORK_WRITE_BYTES_MAX, setting.hub.sweepWorkBytes ?? 0),
+    );
     for (const { name } of group.channels) {
       const events = model.eventsOf(name);
       let bytes = 0;

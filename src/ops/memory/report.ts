@@ -36,7 +36,10 @@ export interface MemoryReport {
       readonly frameBytes: number;
       readonly heldBytes: number;
     };
-    /** Upper bound of unsent bytes: exact for WebSockets, two corks for a stalled stream. */
+    /**
+     * Upper bound of unsent bytes: exact for WebSockets, a cork and the largest write for a
+     * stalled stream.
+     */
     readonly backlog: MemoryClass;
     /** Held for clients: unread answers, unread or incomplete messages, publishes in progress. */
     readonly held: MemoryClass & Readonly<HeldBytes>;

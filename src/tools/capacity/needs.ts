@@ -1,6 +1,7 @@
 /** What a process needs under a demand: its own memory, the kernel's, and network bandwidth. */
 
 import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
+import { streamWriteBytesMax } from '../../native/builds.js';
 import { wireBytes, type Demand, type Load } from './cost-model.js';
 import { workingBytes, type Fit } from './fit.js';
 import { valueAt } from './least-squares.js';
@@ -14,10 +15,10 @@ const PACKET_FRAME_BYTES = 90;
 const CHUNK_FRAME_BYTES = 8;
 
 /**
- * The most that a stalled line keeps in user space: the refused write and the probe after it.
- * ARCHITECTURE.md, "Overload"
+ * The most that a stalled line keeps in user space: a cork whose flush failed, and the refused
+ * write or the probe after it. ARCHITECTURE.md, "Overload"
  */
-export const STALLED_USER_BYTES = 2 * CORK_WRITE_BYTES_MAX;
+export const STALLED_USER_BYTES = CORK_WRITE_BYTES_MAX + streamWriteBytesMax();
 
 /** User memory of a process under a demand. */
 export function userBytesOf(
