@@ -60,6 +60,7 @@ const NO_UNITS = [
     (name) => `test/${name}.test.ts`,
   ),
   'bench/heap-snapshot.test.ts',
+  'bench/targets.test.ts',
 ];
 
 /**

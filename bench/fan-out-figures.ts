@@ -77,6 +77,7 @@ export interface FanOutSummary {
 /** What is divided by what. */
 const PAIRS: [of: TargetName, against: TargetName][] = [
   ['holdline', 'raw-uws'],
+  ['holdline', 'slice-loop'],
   ['holdline', 'send-loop'],
   ['holdline-ws', 'raw-uws-ws'],
   ['holdline-ws', 'holdline'],

@@ -7,6 +7,12 @@ import type { TargetName } from './targets.js';
 export interface Running {
   name: TargetName;
   port: number;
+  /** Where events are published, where that is another port. */
+  publishPort?: number;
+  /** What lines ask for, where that is not the path of the channel. */
+  linePath?: string;
+  /** Lines that may connect at the same time, where it loses some of more. */
+  opensAtOnce?: number;
   pid: number;
   /** The send buffer of its sockets: `64 KiB`, or the kernel's own. */
   sendBuffer: string;

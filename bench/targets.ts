@@ -1,5 +1,6 @@
 /** The servers that are measured side by side, behind one interface. */
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { readProcessUsage, readRssBytes } from '../src/linux/processes.js';
 import { Child, SERVER_CORE, childPids, startNode } from './child.js';
 import { sleepMs } from './clock.js';
@@ -7,7 +8,9 @@ import { compiled, hasCompiler, temporaryDirectory } from './compile.js';
 import { PATH } from './event.js';
 import { type LogTarget, isLogTarget, logAbsence, makeLogPlace } from './log-place.js';
 import { freePort, listening } from './ports.js';
+import { startPushpin } from './pushpin-target.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
+import { pushpinAbsence } from './servers/pushpin.js';
 import { type Running, orKill, withoutLoop } from './running.js';
 import { startWorkers } from './workers-target.js';
 import type { Listening, NativeUsage, Usage } from './servers/agent.js';
@@ -25,10 +28,13 @@ export const TARGETS = [
   'raw-uws',
   'raw-uws-ws',
   'raw-uws-poll',
+  'slice-loop',
   'send-loop',
   'nchan',
+  'pushpin',
   'node-http',
   'better-sse',
+  'durable-streams',
   'fixed-answer',
   'alternative',
 ] as const;
@@ -44,10 +50,13 @@ export const TARGET_TITLES: Record<TargetName, string> = {
   'raw-uws': 'raw uWebSockets.js loop',
   'raw-uws-ws': 'raw uWebSockets.js, WebSocket',
   'raw-uws-poll': 'raw uWebSockets.js, long-poll',
+  'slice-loop': 'throw-away loop of slices',
   'send-loop': 'bare C send() loop',
   nchan: 'nginx with nchan',
+  pushpin: 'pushpin',
   'node-http': 'node:http',
   'better-sse': 'better-sse',
+  'durable-streams': 'Durable Streams',
   'fixed-answer': 'raw uWebSockets.js route',
   alternative: 'an alternative mechanism',
 };
@@ -61,14 +70,22 @@ export function clientKindOf(target: TargetName): 'sse' | 'ws' | 'long-poll' {
   return target.endsWith('-poll') ? 'long-poll' : 'sse';
 }
 
-/** Servers of others for the same purpose, at their defaults. */
-export const RIVALS: ReadonlySet<TargetName> = new Set(['nchan', 'node-http', 'better-sse']);
+/** Servers of others for the same purpose. */
+export const RIVALS: ReadonlySet<TargetName> = new Set([
+  'nchan',
+  'pushpin',
+  'node-http',
+  'better-sse',
+  'durable-streams',
+]);
 
 type NodeServer =
   | 'holdline'
   | 'raw-uws'
+  | 'slice-loop'
   | 'node-http'
   | 'better-sse'
+  | 'durable-streams'
   | 'fixed-answer'
   | 'alternative';
 
@@ -82,8 +99,10 @@ const NODE_SERVERS: Partial<Record<TargetName, NodeServer>> = {
   'raw-uws': 'raw-uws',
   'raw-uws-ws': 'raw-uws',
   'raw-uws-poll': 'raw-uws',
+  'slice-loop': 'slice-loop',
   'node-http': 'node-http',
   'better-sse': 'better-sse',
+  'durable-streams': 'durable-streams',
   'fixed-answer': 'fixed-answer',
   alternative: 'alternative',
 };
@@ -108,6 +127,8 @@ export function absence(name: TargetName): string | undefined {
     return 'dist/index.js is missing: npm run build';
   if (name === 'send-loop' && !hasCompiler) return 'there is no gcc';
   if (isLogTarget(name)) return logAbsence(name);
+  if (name === 'durable-streams') return durableStreamsAbsence();
+  if (name === 'pushpin') return pushpinAbsence();
   return name === 'nchan' ? nchanAbsence() : undefined;
 }
 
@@ -115,8 +136,19 @@ export function startTarget(name: TargetName, settings: object = {}): Promise<Ru
   if (name === 'send-loop') return startSendLoop();
   if (name === 'holdline-workers') return startWorkers({ workers: 2, ...settings });
   if (isLogTarget(name)) return startWithLog(name, settings);
+  if (name === 'pushpin') return startPushpin();
   const server = NODE_SERVERS[name];
   return server === undefined ? startNchan() : startNodeTarget(name, server, settings);
+}
+
+/** The package is not among the dependencies: it is of no use but here. */
+function durableStreamsAbsence(): string | undefined {
+  try {
+    createRequire(import.meta.url).resolve('@durable-streams/server');
+    return undefined;
+  } catch {
+    return 'there is no @durable-streams/server: npm install --no-save @durable-streams/server@0.3.7';
+  }
 }
 
 async function startNodeTarget(
@@ -137,6 +169,7 @@ async function startNodeTarget(
   return {
     name,
     port,
+    ...(name === 'durable-streams' ? { linePath: `${PATH}?offset=now&live=sse` } : {}),
     pid: child.pid,
     sendBuffer: sendBufferBytes === null ? KERNEL_SEND_BUFFER : `${sendBufferBytes / 1024} KiB`,
     cpuSeconds: () => readProcessUsage(child.pid).cpuSeconds,

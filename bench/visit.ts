@@ -22,6 +22,8 @@ const CLIENT_CORES = pinning ? [CLIENT_CORE] : undefined;
 /** Longer than the slowest server here needs to accept a line; a hung one fails the run. */
 const OPEN_DEADLINE_BASE_MS = 10_000;
 const OPEN_DEADLINE_MS_PER_LINE = 2;
+/** Where few connect at the same time. */
+const OPEN_SLOWLY_DEADLINE_MS_PER_LINE = 5;
 
 /** An open loop: answers may take seconds before an event has to wait for a connection. */
 const PUBLISH_CONNECTIONS = 2_048;
@@ -36,7 +38,12 @@ export interface Opened {
 }
 
 /** A subject may need more of `Server` than this. */
-export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Running> {
+export class Visit<
+  Server extends Pick<
+    Running,
+    'name' | 'port' | 'stop' | 'publishPort' | 'linePath' | 'opensAtOnce'
+  > = Running,
+> {
   readonly server: Server;
   readonly target: Target;
   /** Where events are published; the same server, but for a subject of several nodes. */
@@ -45,12 +52,14 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
   readonly #processes: ClientProcess[] = [];
 
   /** `key`: what clients show as Authorization: Bearer. */
-  constructor(server: Server, key?: string, publishPort = server.port) {
+  constructor(server: Server, key?: string, publishPort = server.publishPort ?? server.port) {
     this.server = server;
     const { port } = server;
-    this.target = { address: '127.0.0.1', port, authority: `127.0.0.1:${port}`, path: PATH, key };
+    const path = server.linePath ?? PATH;
+    this.target = { address: '127.0.0.1', port, authority: `127.0.0.1:${port}`, path, key };
     this.publishTarget = {
       ...this.target,
+      path: PATH,
       port: publishPort,
       authority: `127.0.0.1:${publishPort}`,
     };
@@ -82,11 +91,21 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
 
   /** Grows to so many lines. Throws when they are not all subscribed in time. */
   async open(fleet: Fleet, lines: number, options: OpenOptions = {}): Promise<Opened> {
-    const deadlineMs = OPEN_DEADLINE_BASE_MS + lines * OPEN_DEADLINE_MS_PER_LINE;
+    const { opensAtOnce = lines } = this.server;
+    const deadlineMs =
+      OPEN_DEADLINE_BASE_MS +
+      lines * (opensAtOnce < lines ? OPEN_SLOWLY_DEADLINE_MS_PER_LINE : OPEN_DEADLINE_MS_PER_LINE);
     const timer = setTimeout(() => void fleet.halt().catch(() => {}), deadlineMs);
+    let step = Math.min(opensAtOnce, lines);
     let opened: FleetOpened;
+    let firstConnectUs: number | undefined;
     try {
-      opened = await fleet.open(lines, options);
+      for (;;) {
+        opened = await fleet.open(step, options);
+        firstConnectUs ??= opened.firstConnectUs;
+        if (opened.lines < step || step === lines) break;
+        step = Math.min(step + opensAtOnce, lines);
+      }
     } finally {
       clearTimeout(timer);
     }
@@ -94,7 +113,7 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
       const [why = `no more in ${deadlineMs} ms`] = opened.failed.keys();
       throw new Error(`${opened.lines} of ${lines} lines were complete: ${why}`);
     }
-    const { firstConnectUs, lastJoinUs } = opened;
+    const { lastJoinUs } = opened;
     return {
       lines,
       elapsedMs: (lastJoinUs - firstConnectUs) / 1000,

@@ -12,6 +12,14 @@
  */
 export const CORK_WRITE_BYTES_MAX = 16_376;
 
+/**
+ * Largest write to a line where the build loses no bytes of a large cork and nothing is encrypted:
+ * what one segment of the kernel holds, so that 60 KiB cost about as much as two corks. A line that
+ * refuses bytes holds so much more in user space. native/builds.ts,
+ * native-notes/oversized-cork-loses-bytes.md
+ */
+export const LARGE_WRITE_BYTES_MAX = 60 * 1024;
+
 /** Prelude and replay written in the same cork as the response head, bytes. core/openings.ts */
 export const OPENING_BYTES_MAX = 15_000;
 
@@ -230,10 +238,12 @@ export const LAST_EVENTS_MAX = 100_000;
 
 /**
  * Bytes that one sweep may write to all lines of a channel: it bounds accept → deliver, since a
- * sweep writes about 2 GB/s. Divided by the lines it is the channel's in-flight window: what it may
- * hold beyond what every healthy line has been given. core/channels.ts
+ * sweep writes about 1.7 GB/s, and what the kernel holds for readers that take it later. Divided by
+ * the lines it is the channel's in-flight window: what it may hold beyond what every healthy line
+ * has been given. The second where writes are large, at about 3.3 GB/s. core/channels.ts
  */
-export const SWEEP_WORK_BYTES_MAX = 768 * 1024 * 1024;
+export const SWEEP_WORK_BYTES_MAX = 256 * 1024 * 1024;
+export const LARGE_SWEEP_WORK_BYTES_MAX = 896 * 1024 * 1024;
 
 /**
  * In-flight window of a channel with few lines, corks: memory beside the replay. core/channel.ts
@@ -697,7 +707,16 @@ export const GC_SECONDS_BOUNDS: readonly number[] = [0.001, 0.01, 0.1, 1, 2, 5];
 /** Times that a scrape asks a ring how far a line is behind, about 0.2 µs each. core/line-lag.ts */
 export const LINE_LAG_LOOKUPS_MAX = 8_192;
 
-/** Channels with metrics of their own, three series each: those with most lines. ops/metrics.ts */
+/**
+ * Times that a scrape asks a ring what a line's dictionary may have, about 1 µs each.
+ * core/compressed-lines.ts
+ */
+export const IN_STEP_LOOKUPS_MAX = 512;
+
+/**
+ * Channels with metrics of their own, three to five series each: those with most lines.
+ * ops/metrics.ts
+ */
 export const CHANNELS_IN_METRICS_MAX = 20;
 
 /** Least time between two refusals of the same code in the log, ms. refusal-log.ts */

@@ -11,9 +11,11 @@ import {
   buildWords,
   chooseBuild,
   isBuild,
+  streamWriteBytesMax,
   thisHost,
   type Host,
 } from '../src/native/builds.js';
+import { CORK_WRITE_BYTES_MAX, LARGE_WRITE_BYTES_MAX } from '../src/limits.js';
 import { loadProblem } from '../src/native/load.js';
 import { isInRange } from '../src/tools/doctor/checks.js';
 
@@ -195,4 +197,19 @@ it('this machine has one', () => {
     platform: process.platform,
   });
   expect(isBuild(chooseBuild(thisHost()))).toBe(true);
+});
+
+describe('the largest write to a stream', () => {
+  it.each<[why: string, host: Host, bytes: number]>([
+    [
+      'is a cork on a build that loses bytes of a larger one',
+      host(20, '2.41'),
+      CORK_WRITE_BYTES_MAX,
+    ],
+    ['is a cork on that build under Node 22', host(22, '2.36'), CORK_WRITE_BYTES_MAX],
+    ['is a segment on one that keeps them', host(24, '2.41'), LARGE_WRITE_BYTES_MAX],
+    ['is a cork where no build fits', host(24, '2.36'), CORK_WRITE_BYTES_MAX],
+  ])('%s', (_why, machine, bytes) => {
+    expect(streamWriteBytesMax(machine)).toBe(bytes);
+  });
 });

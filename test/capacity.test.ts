@@ -12,6 +12,20 @@ import {
   type Costs,
   type Demand,
 } from '../src/tools/capacity/cost-model.js';
+import { makeBlocks } from '../src/tools/capacity/blocks.js';
+import {
+  blockUsOf,
+  compressionOf,
+  plainBytesMax,
+  ratioOf,
+  type Compression,
+} from '../src/tools/capacity/compression.js';
+import {
+  chooseCompression,
+  compressedFit,
+  measuredCompression,
+  whyNotCompressed,
+} from '../src/tools/capacity/compression-choice.js';
 import { coresIn } from '../src/tools/capacity/cores.js';
 import { fitProfile } from '../src/tools/capacity/fit.js';
 import { htmlReport } from '../src/tools/capacity/html-report.js';
@@ -24,11 +38,14 @@ import {
 } from '../src/tools/capacity/least-squares.js';
 import { linesToMeasure, parseCapacityOptions } from '../src/tools/capacity/options.js';
 import type { Request } from '../src/tools/capacity/limit-rows.js';
+import { remarksOn } from '../src/tools/capacity/measure-remarks.js';
+import { missesOf } from '../src/tools/capacity/misses.js';
 import { userBytesOf } from '../src/tools/capacity/needs.js';
 import { makePlan, type Plan } from '../src/tools/capacity/plan.js';
 import type { Limits } from '../src/tools/capacity/profile.js';
 import { loadProfile } from '../src/tools/capacity/profile-file.js';
 import { reportOf, sureness, tableOf, type CapacityReport } from '../src/tools/capacity/report.js';
+import { marketTicks, sampleFile } from '../src/tools/capacity/sample-events.js';
 import { syntheticProfile, TRUTH, type Truth } from './support/synthetic-profile.js';
 
 const amount = (min: number, max: number): fc.Arbitrary<number> =>
@@ -305,6 +322,173 @@ describe('fitting a profile', () => {
   });
 });
 
+/** Bytes that become a fifth, in blocks that take 20 µs, and 12 ns a byte. */
+const FIFTH: Compression = {
+  sizes: [
+    { plainBytes: 200, bytes: 50 },
+    { plainBytes: 3_200, bytes: 640 },
+    { plainBytes: 51_200, bytes: 7_314 },
+  ],
+  blockUs: 20,
+  plainByteUs: 0.012,
+};
+
+describe('compression', () => {
+  it('has the ratio of the nearest sizes, between them by their logarithm, never below 1', () => {
+    expect(ratioOf(FIFTH, 100)).toBe(4);
+    expect(ratioOf(FIFTH, 200)).toBe(4);
+    expect(ratioOf(FIFTH, 800)).toBeCloseTo(4.5, 6);
+    expect(ratioOf(FIFTH, 3_200)).toBe(5);
+    expect(ratioOf(FIFTH, 1e6)).toBeCloseTo(7, 2);
+    expect(ratioOf({ ...FIFTH, sizes: [{ plainBytes: 200, bytes: 230 }] }, 500)).toBe(1);
+    expect(blockUsOf(FIFTH, 1_000)).toBeCloseTo(32, 9);
+    expect(plainBytesMax(FIFTH)).toBe(64 * 1024);
+  });
+
+  it('takes its times from the machine: a line through them, never below nothing', () => {
+    const times = [200, 3_200, 51_200].map((plainBytes) => ({
+      plainBytes,
+      us: 20 + 0.012 * plainBytes,
+    }));
+    const found = compressionOf(FIFTH.sizes, times);
+    expect(found.blockUs).toBeCloseTo(20, 6);
+    expect(found.plainByteUs).toBeCloseTo(0.012, 9);
+    expect(compressionOf(FIFTH.sizes, [{ plainBytes: 200, us: 7 }])).toMatchObject({
+      blockUs: 7,
+      plainByteUs: 0,
+    });
+  });
+
+  it('that makes nothing smaller and takes no time changes nothing', () => {
+    const nothing = { sizes: [{ plainBytes: 100, bytes: 100 }], blockUs: 0, plainByteUs: 0 };
+    fc.assert(
+      fc.property(anyCosts, anyDemand, (some, demand) => {
+        const costs = { ...some, fullWriteBytes: plainBytesMax(nothing) };
+        // A larger event is a write of several corks.
+        fc.pre(demand.eventBytes < 4_000);
+        const plain = loadOf(costs, demand);
+        const packed = loadOf({ ...costs, compression: nothing }, demand);
+        for (const figure of [
+          'busyShare',
+          'sweepMs',
+          'bytesPerSecond',
+          'ceilingPerSecond',
+        ] as const)
+          expect(packed[figure] / plain[figure] || 1).toBeCloseTo(1, 2);
+      }),
+    );
+  });
+
+  it('never writes more bytes, and writes as many events at once as a block of them has', () => {
+    fc.assert(
+      fc.property(anyCosts, anyDemand, (costs, demand) => {
+        const plain = loadOf(costs, demand);
+        const packed = loadOf({ ...costs, compression: FIFTH }, demand);
+        if (plain.deliveriesPerSecond >= packed.deliveriesPerSecond)
+          expect(packed.bytesPerSecond).toBeLessThanOrEqual(plain.bytesPerSecond * (1 + 1e-9));
+        const plainBytes = costs.frameBytes + demand.eventBytes;
+        const eventsMax = Math.max(1, plainBytesMax(FIFTH) / plainBytes);
+        expect(packed.batchEvents).toBeLessThanOrEqual(eventsMax * 1.01);
+        fc.pre(packed.deliveriesPerSecond > 1);
+        const ratio = (packed.deliveriesPerSecond * plainBytes) / packed.bytesPerSecond;
+        expect(ratio / ratioOf(FIFTH, packed.batchEvents * plainBytes)).toBeCloseTo(1, 1);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('takes the compressor once for an event, and not for each line', () => {
+    const demand = { lines: 1_000, eventsPerSecond: 10, eventBytes: 256 };
+    const free = { ...FIFTH, blockUs: 0, plainByteUs: 0 };
+    const share = (compression: Compression): number =>
+      loadOf({ ...TRUTH.costs, compression }, demand).busyShare;
+    const us = blockUsOf(FIFTH, TRUTH.costs.frameBytes + 256);
+    // Where the core is somewhat busy, a write costs a little less.
+    expect((share(FIFTH) - share(free)) / ((10 * us) / 1e6)).toBeGreaterThan(0.8);
+    expect((share(FIFTH) - share(free)) / ((10 * us) / 1e6)).toBeLessThanOrEqual(1 + 1e-9);
+  });
+
+  it('of a sample is what the server would make of it', () => {
+    const ticks = makeBlocks(marketTicks());
+    expect(ticks.map(({ plainBytes }) => plainBytes)).toEqual(
+      ticks.map(({ plainBytes }) => plainBytes).toSorted((one, other) => one - other),
+    );
+    const ratios = ticks.map(({ plainBytes, bytes }) => plainBytes / bytes);
+    // docs/compression.md has 4.5 one by one and 7.4 in batches of 20, with the framing of chunks.
+    expect(ratios[0]).toBeGreaterThan(4);
+    expect(ratios[0]).toBeLessThan(6);
+    expect(ratios.at(-1)).toBeGreaterThan(6.5);
+    expect(ticks.every(({ us }) => us > 0)).toBe(true);
+    let state = 7;
+    const noise = Array.from({ length: 100 }, () =>
+      Array.from({ length: 200 }, () => {
+        state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+        return String.fromCharCode(33 + ((state >>> 16) % 94));
+      }).join(''),
+    );
+    const [one] = makeBlocks({ words: 'noise', isMadeUp: true, events: noise });
+    expect(one!.plainBytes / one!.bytes).toBeLessThan(1.5);
+  });
+
+  it('of a file is judged by its rows', () => {
+    const rows = Array.from({ length: 30 }, (_, nth) => `{"n":${nth}}`);
+    const sample = sampleFile('events.txt', () => `${rows.join('\r\n')}\n\n`);
+    expect([sample.events, sample.words]).toEqual([rows, 'the 30 events of events.txt']);
+    expect(() => sampleFile('/nowhere/events')).toThrow(
+      '--sample: "/nowhere/events" cannot be read',
+    );
+    expect(() => sampleFile('few', () => 'one\ntwo\n')).toThrow('at least 20 rows (got 2)');
+  });
+});
+
+describe('what did not come', () => {
+  const books = {
+    published: 100,
+    checkedClients: 2,
+    checkedDelivered: 200,
+    lost: 0,
+    gaps: 0,
+    doubled: 0,
+    outOfOrder: 0,
+    underWay: 0,
+  };
+
+  test.each<[what: string, seen: Partial<typeof books>, misses: ReturnType<typeof missesOf>]>([
+    ['nothing', {}, { faults: 0, undelivered: 0 }],
+    [
+      'the last events of a checked client',
+      { lost: 7, checkedDelivered: 193, underWay: 7 },
+      { faults: 0, undelivered: 7 },
+    ],
+    [
+      'an event in the middle, and the last ones',
+      { lost: 7, checkedDelivered: 193, underWay: 6 },
+      { faults: 1, undelivered: 6 },
+    ],
+    ['events of clients whose bytes are counted', { lost: 11 }, { faults: 0, undelivered: 11 }],
+    ['a gap that was told of', { lost: 9, gaps: 1 }, { faults: 0, undelivered: 0 }],
+    ['twice, and in disorder', { doubled: 2, outOfOrder: 3 }, { faults: 5, undelivered: 0 }],
+  ])('%s', (_, seen, misses) => {
+    expect(missesOf({ ...books, ...seen }, false)).toEqual(misses);
+  });
+
+  it('is not known where nobody waited for it', () => {
+    const seen = { ...books, lost: 7, checkedDelivered: 193, doubled: 1 };
+    expect(missesOf(seen, true)).toEqual({ faults: 1, undelivered: 0 });
+  });
+
+  it('is late in one sentence, and wrong in another', () => {
+    const [window] = syntheticProfile().windows;
+    const late = remarksOn([{ ...window!, undelivered: 11 }], true).join('\n');
+    expect(late).toMatch(/^11 of [\d,]+ deliveries had not come when their run ended/);
+    expect(late).not.toContain('wrong');
+    expect(remarksOn([{ ...window!, faults: 2 }], true)).toEqual([
+      '2 deliveries were skipped, doubled or out of order: something is wrong',
+    ]);
+    expect(remarksOn([window!], true)).toEqual([]);
+  });
+});
+
 const LIMITS: Limits = {
   cores: 2,
   memoryBytes: 8 * 2 ** 30,
@@ -463,6 +647,100 @@ describe('a plan', () => {
   });
 });
 
+describe('a plan with and without compression', () => {
+  const BLOCKS = [
+    { plainBytes: 250, us: 23 },
+    { plainBytes: 4_000, us: 68 },
+  ];
+  const compressed = compressedFit(FIT, { ...syntheticProfile(), blocks: BLOCKS }, marketTicks())!;
+  const choiceFor = (request: Partial<Request>, limits: Partial<Limits> = {}, fit = compressed) =>
+    chooseCompression(
+      planFor(request, limits),
+      makePlan(fit, { ...LIMITS, ...limits }, GRANTED_BYTES, { ...REQUEST, ...request }),
+      'market ticks',
+    );
+
+  it('takes a fraction of the bandwidth, packets included, and about the CPU', () => {
+    const { choose, off, shared, why } = choiceFor({});
+    expect(choose).toBe('shared');
+    // Of 292 bytes become about 60, and packets add 98 to either.
+    expect(off.egressBytesPerSecond / shared.egressBytesPerSecond).toBeGreaterThan(2);
+    expect(off.egressBytesPerSecond / shared.egressBytesPerSecond).toBeLessThan(3.5);
+    expect(shared.cpuShare).toBeLessThan(off.cpuShare + 0.05);
+    expect(why).toMatch(
+      /^egress is [\d.]+ times less, CPU [\d.]+ % of a core in place of [\d.]+ %$/,
+    );
+  });
+
+  it('takes fewer machines where the network is the limit', () => {
+    const { choose, off, shared, why } = choiceFor(
+      { subscribers: 40_000, eventsPerSecond: 30, p99Ms: 60_000 },
+      { fileLimit: 1e6 },
+    );
+    expect(off.machines).toBeGreaterThan(shared.machines);
+    expect([choose, why.startsWith('with shared compression ')]).toEqual(['shared', true]);
+  });
+
+  it('is not chosen for what does not become smaller, nor for a compressor that takes the core', () => {
+    const same = {
+      ...FIT,
+      costs: { ...FIT.costs, compression: { ...FIFTH, sizes: [{ plainBytes: 300, bytes: 290 }] } },
+    };
+    expect(choiceFor({}, {}, same)).toMatchObject({
+      choose: 'off',
+      why: expect.stringMatching(/^such events hardly become smaller/) as string,
+    });
+    const slow = { ...FIT, costs: { ...FIT.costs, compression: { ...FIFTH, blockUs: 15_000 } } };
+    expect(choiceFor({}, {}, slow)).toMatchObject({
+      choose: 'off',
+      why: expect.stringContaining('where egress costs more than CPU') as string,
+    });
+  });
+
+  it('stands in the table and in the page', () => {
+    const report = reportOf(syntheticProfile(), FIT, planFor(), [], choiceFor({}));
+    expect(tableOf(report)).toMatch(/bandwidth per process, compress off \| shared/);
+    expect(tableOf(report)).toContain('--compress shared');
+    expect(htmlReport(report)).toContain('compress off | shared');
+    const own = reportOf(syntheticProfile(), compressed, planFor());
+    expect(htmlReport(own)).toContain('compressing one event, once for all lines');
+    // The windows have plain lines.
+    expect(own.windows).toEqual(report.windows);
+  });
+
+  it('says what windows with compressed lines showed, beside what is computed for them', () => {
+    const profile = syntheticProfile();
+    const window = profile.windows.at(8)!;
+    // Each event is a block of its own, a fifth of its size, and takes 30 µs.
+    const plainBytes = TRUTH.costs.frameBytes + window.eventBytes;
+    const blocksPerSecond = window.acceptedPerSecond;
+    const packed = {
+      ...window,
+      writtenBytesPerSecond: window.deliveriesPerSecond * (plainBytes / 5),
+      blocksPerSecond,
+      compressedPlainBytesPerSecond: blocksPerSecond * plainBytes,
+      compressedBytesPerSecond: (blocksPerSecond * plainBytes) / 5,
+      compressorShare: blocksPerSecond * 30e-6,
+    };
+    const [words] = measuredCompression({ ...profile, compressed: [packed] }, FIT);
+    expect(words).toMatch(
+      /^measured with 10,000 compressed lines at [\d.]+ events\/s of 1 KiB: 212 B a delivery, CPU [\d.]+ % of a core \([\d.]+ % computed\), [\d.]+ % of it the compressor$/,
+    );
+    expect(measuredCompression(profile, FIT)).toEqual([]);
+    const kept = { ...profile, compressed: [packed] };
+    expect(loadProfile('kept.json', () => JSON.stringify(kept)).compressed).toEqual([packed]);
+  });
+
+  it('is not known of WebSockets, and of a profile of before', () => {
+    const old = syntheticProfile();
+    expect(compressedFit(FIT, old, marketTicks())).toBeUndefined();
+    expect(whyNotCompressed(old)).toMatch(/^the profile is older/);
+    const ws = { ...old, transport: 'ws' as const, blocks: BLOCKS };
+    expect(compressedFit(FIT, ws, marketTicks())).toBeUndefined();
+    expect(whyNotCompressed(ws)).toMatch(/^WebSockets are not compressed/);
+  });
+});
+
 describe('a kept profile', () => {
   const profile = syntheticProfile();
   const read = (value: unknown): ReturnType<typeof loadProfile> =>
@@ -481,6 +759,11 @@ describe('a kept profile', () => {
       'is damaged: /windows/0/lines',
     ],
     ['too little', { ...profile, memory: [] }, 'is damaged: /memory'],
+    [
+      'blocks that are none',
+      { ...profile, blocks: [{ us: 1 }] },
+      'is damaged: /blocks/0/plainBytes',
+    ],
   ])('is refused when it is %s', (_, value, words) => {
     expect(() => read(value)).toThrow(words);
     expect(() => read(value)).toThrow(
@@ -522,6 +805,9 @@ describe('options', () => {
 
   it('are refused where they contradict each other or the machine', () => {
     expect(() => parse('--save a --profile b')).toThrow('--save: --profile was given, too');
+    expect(() => parse('--compress shared --transport ws')).toThrow(
+      'WebSockets are not compressed',
+    );
     expect(() => parse('--lines 20000')).toThrow('which is 19836: raise the file limit');
     // Nothing is measured then.
     expect(parse('--lines 20000 --profile b').lines).toBe(20_000);

@@ -10,11 +10,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { COMPRESS_HEADS_PER_SWEEP } from '../src/limits.js';
+import { Rig } from '../dist/tools/capacity/rig.js';
+import { measuredCompression } from '../src/tools/capacity/compression-choice.js';
+import { fitProfile } from '../src/tools/capacity/fit.js';
 import type { Profile, Window } from '../src/tools/capacity/profile.js';
 import { loadProfile } from '../src/tools/capacity/profile-file.js';
 import type { CapacityReport } from '../src/tools/capacity/report.js';
 import { runHoldline } from './support/server.js';
+import { syntheticProfile } from './support/synthetic-profile.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
@@ -136,6 +141,20 @@ describe('measuring', () => {
     );
   });
 
+  it('measures the compressor, and plans with it from the kept profile', () => {
+    expect(profile.blocks!.length).toBeGreaterThan(2);
+    expect(profile.blocks!.every(({ us }) => us > 0)).toBe(true);
+    expect(report.compression).toMatchObject({ sample: 'made-up market ticks' });
+    const asked = ['--profile', profilePath(), '--subscribers', '250', '--rate', '20', '--json'];
+    const again = runHoldline(['capacity', ...asked, '--compress', 'shared']);
+    expect([again.status, again.stderr]).toEqual([0, expect.stringContaining('--sample FILE')]);
+    const { plan, compression } = JSON.parse(again.stdout) as CapacityReport;
+    expect(compression!.off.egressBytesPerSecond).toBe(report.plan.egressBytesPerSecond.value);
+    expect(plan.egressBytesPerSecond.value).toBeLessThan(
+      report.plan.egressBytesPerSecond.value / 2,
+    );
+  });
+
   it('finds the send buffer as the kernel grants it', () => {
     expect(profile.sendBufferBytes).toBe(2 * 64 * 1024);
   });
@@ -193,6 +212,39 @@ describe('measuring', () => {
       /^100,000 subscribers at 10 events\/s of 256 B: \d+ processes on \d+ machines like this one;/,
     );
     expect(more.stdout).toContain('extrapolated ×');
+  });
+});
+
+describe('compressed lines', () => {
+  it('are read by clients that take gzip, and what the compressor did is in the window', async () => {
+    const rig = await Rig.start({
+      transport: 'sse',
+      cores: undefined,
+      socketSendBufferBytes: 64 * 1024,
+      heartbeatMs: 15_000,
+      compress: 'shared',
+    });
+    onTestFinished(() => rig.close());
+    await rig.open(40);
+    const eventBytes = 512;
+    const window = await rig.publish({ ratePerSecond: 100, eventBytes, seconds: 1 });
+    expect(window.faults).toBe(0);
+    expect(window.blocksPerSecond).toBeGreaterThan(0);
+    expect(window.compressedPlainBytesPerSecond).toBeGreaterThan(
+      3 * window.compressedBytesPerSecond,
+    );
+    expect(window.compressorShare).toBeGreaterThan(0);
+    // A block serves many lines: at most so many are made of an event (core/compressed-slices.ts),
+    // and some for lines that have just joined.
+    expect(window.compressedPlainBytesPerSecond).toBeLessThan(
+      (COMPRESS_HEADS_PER_SWEEP + 4) * window.acceptedPerSecond * (eventBytes + FRAME_BYTES),
+    );
+    expect(window.writtenBytesPerSecond / window.deliveriesPerSecond).toBeLessThan(eventBytes / 2);
+    const [words] = measuredCompression(
+      { ...syntheticProfile(), compressed: [window] },
+      fitProfile(syntheticProfile()),
+    );
+    expect(words).toMatch(/^measured with 40 compressed lines at 100 events\/s of 512 B: \d+ B a/);
   });
 });
 

@@ -366,6 +366,7 @@ const CLEAR: ProxyPath = {
   lateEvent: { id: 9, subscribers: 1, afterMs: 1 },
   publishRefusal: null,
   pollIsFresh: true,
+  compression: { coding: 'plain', direct: null, pollHasLength: null, plainArrives: null },
   webSocket: { status: 101, contentType: '', words: '', firstAfterMs: 1 },
   ownOrigin: { origin: 'http://proxy.example', isAccepted: true, changedHost: null },
   comeback: { askedAfter: 7, opened: true, position: 7, gap: false },
@@ -494,6 +495,64 @@ describe('a path through a proxy', () => {
     expect(said!.fix === null).toBe(level === 'ok');
   });
 
+  const compressed = (seen: Partial<ProxyPath['compression']>): Partial<ProxyPath> => ({
+    compression: { ...CLEAR.compression, ...seen },
+  });
+  const direct = (coding: 'plain' | 'shared' | null): ProxyPath['compression']['direct'] => ({
+    coding,
+    refusal: coding === null ? 'answered 404' : '',
+  });
+
+  it.each<
+    [seen: Partial<ProxyPath['compression']>, level: Level, value: RegExp, fix: RegExp | null]
+  >([
+    [{}, 'ok', /^none$/, null],
+    [{ direct: direct('plain') }, 'ok', /^none, as the server sends it$/, null],
+    [{ direct: direct(null) }, 'advice', /could not be asked: answered 404$/, /--direct/],
+    [{ coding: 'shared' }, 'ok', /as the server made it/, null],
+    [{ coding: 'shared', direct: direct('shared') }, 'ok', /as the server made it/, null],
+    [{ coding: 'added' }, 'advice', /^gzip made on the path$/, /gzip_types/],
+    [
+      { coding: 'added', direct: direct('plain') },
+      'advice',
+      /^gzip made on the path; the server sends plain bytes$/,
+      /gzip_types/,
+    ],
+    [
+      { coding: 'added', direct: direct('shared') },
+      'advice',
+      /^gzip made on the path, in place of the server's$/,
+      /^pass Accept-Encoding on.*gzip_types/,
+    ],
+    [
+      { direct: direct('shared'), pollHasLength: true },
+      'advice',
+      /Accept-Encoding does not reach it through the proxy$/,
+      /^pass Accept-Encoding on/,
+    ],
+    [
+      { direct: direct('shared'), pollHasLength: false },
+      'advice',
+      /something on the path decompresses$/,
+      /^nginx: gunzip off/,
+    ],
+    [
+      { direct: direct('shared') },
+      'advice',
+      /does not reach it, or the path decompresses$/,
+      /^pass Accept-Encoding on.*gunzip off/,
+    ],
+    [{ coding: 'added', plainArrives: true }, 'problem', /^held back: /, /gzip_types/],
+    [{ coding: null, plainArrives: true }, 'problem', /^held back: /, /gzip_types/],
+  ])('of compression, where %j, says so', (seen, level, value, fix) => {
+    const said = checkPath({ ...CLEAR, ...compressed(seen) }, 1).find(
+      ({ name }) => name === 'compression',
+    );
+    expect(said).toMatchObject({ level, value: expect.stringMatching(value) as string });
+    if (fix === null) expect(said!.fix).toBeNull();
+    else expect(said!.fix).toMatch(fix);
+  });
+
   it.each<[status: number, refusal: string, value: string, fix: RegExp]>([
     [
       505,
@@ -602,11 +661,18 @@ describe('the options', () => {
     expect(() => parse('--through', url)).toThrow(HoldlineError);
   });
 
+  it('refuse --direct without --through', () => {
+    const url = 'http://127.0.0.1:8080/c';
+    expect(parse('--through', url, '--direct', url).direct).toBe(url);
+    expect(() => parse('--direct', url)).toThrow('--direct: there is nothing to compare it with');
+  });
+
   it('are all in the help', () => {
     const help = doctorHelp();
     for (const flag of [
       'lines',
       'through',
+      'direct',
       'through-idle',
       'publish-key',
       'socket-send-buffer',

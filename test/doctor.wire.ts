@@ -91,8 +91,9 @@ describe('nginx', () => {
       `${buffering} proxy_ignore_headers X-Accel-Buffering; ${compressing}`,
     );
     const findings = await through(front, BRIEFLY);
-    expect(faults(findings)).toEqual({ buffering: 'problem' });
+    expect(faults(findings)).toEqual({ buffering: 'problem', compression: 'problem' });
     expect(findings['buffering']!.fix).toContain('proxy_buffering off;');
+    expect(findings['compression']!.fix).toContain('nginx gzip_types');
   });
 
   it('that compresses without buffering passes events on', async () => {
@@ -100,7 +101,7 @@ describe('nginx', () => {
       await nginxForTest(server().port, `${nginxLines()} ${compressing}`),
     );
     expect(faults(findings)).toEqual({ compression: 'advice' });
-    expect(findings['compression']!.value).toBe('gzip');
+    expect(findings['compression']!.value).toBe('gzip made on the path');
   });
 
   it('that caches answers polls with what was', async () => {

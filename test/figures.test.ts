@@ -1,7 +1,7 @@
 /** Figures in documents: what a block is filled with, and which figures no document shows. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { FanOutFigures } from '../bench/fan-out-figures.js';
+import type { FanOutFailure, FanOutFigures } from '../bench/fan-out-figures.js';
 import type { Machine } from '../bench/machine.js';
 import type { Result, ResultName } from '../bench/results.js';
 import { BLOCKS } from '../scripts/figures/blocks.js';
@@ -22,8 +22,10 @@ const TARGETS = [
   'raw-uws',
   'send-loop',
   'nchan',
+  'pushpin',
   'node-http',
   'better-sse',
+  'durable-streams',
 ] as const;
 
 const MACHINE: Partial<Machine> = { cpu: 'a processor', commit: '0123456789ab', dirty: false };
@@ -53,6 +55,7 @@ interface Change {
   readonly last?: Partial<FanOutFigures> | undefined;
   /** Servers that this machine does not have, and why. */
   readonly absent?: Record<string, string>;
+  readonly failures?: FanOutFailure[];
 }
 
 /** A fan-out as it should be: three rounds at 10 events/s for all, at 1000 for Holdline. */
@@ -65,7 +68,8 @@ function fanOut(change: Change = {}): FanOutResult {
     p99Ms: 70 + index,
     ...(target === 'better-sse' ? change.last : {}),
   }));
-  const shown = 'last' in change && change.last === undefined ? figures.slice(0, -1) : figures;
+  const leavesOut = 'last' in change && change.last === undefined;
+  const shown = figures.filter(({ target }) => !leavesOut || target !== 'better-sse');
   const ceiling = {
     ...common,
     target: 'holdline',
@@ -75,11 +79,18 @@ function fanOut(change: Change = {}): FanOutResult {
     acceptToDeliverP99Ms: 353,
   };
   // One round with fewer connections, as a rival has beside the first: not a row of the table.
-  const fewer = { ...common, target: 'better-sse', lines: 4_000, rounds: 1 };
+  const fewer = {
+    ...common,
+    target: 'better-sse',
+    lines: 4_000,
+    rounds: change.failures === undefined ? 1 : 3,
+    p50Ms: 21,
+    p99Ms: 42,
+  };
   return resultOf(
     'fan-out',
     { lines: 15_000, eventBytes: 256, absent: change.absent ?? {} },
-    { figures: [...shown, fewer, ceiling] },
+    { figures: [...shown, fewer, ceiling], failures: change.failures ?? [] },
     change.machine,
   ) as FanOutResult;
 }
@@ -107,8 +118,10 @@ describe('the first table of the README', () => {
       '| raw uWebSockets.js loop | 32 ms | 72 ms |',
       '| bare C send() loop | 33 ms | 73 ms |',
       '| nginx with nchan | 34 ms | 74 ms |',
-      '| node:http | 35 ms | 75 ms |',
-      '| better-sse | 36 ms | 76 ms |',
+      '| pushpin | 35 ms | 75 ms |',
+      '| node:http | 36 ms | 76 ms |',
+      '| better-sse | 37 ms | 77 ms |',
+      '| Durable Streams | 38 ms | 78 ms |',
     ]);
   });
 
@@ -116,6 +129,15 @@ describe('the first table of the README', () => {
     const change: Change = { last: undefined, absent: { 'better-sse': 'not installed' } };
     expect(refusedTable(change)).toEqual([]);
     expect(latencyTable(fanOut(change))).not.toContain('better-sse');
+  });
+
+  test('shows a rival that could not serve all connections with as many as it could', () => {
+    const failure = { target: 'better-sse', ratePerSecond: 10, lines: 15_000, why: 'too many' };
+    const change: Change = { last: undefined, failures: [failure as FanOutFailure] };
+    expect(refusedTable(change)).toEqual([]);
+    expect(latencyTable(fanOut(change))).toContain(
+      '| better-sse, 4,000 connections | 21 ms | 42 ms |',
+    );
   });
 
   test.each<[string, Change, RegExp]>([

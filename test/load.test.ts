@@ -87,6 +87,7 @@ describe('options', () => {
       values: {
         url: 'http://127.0.0.1:8080/load',
         transport: 'sse',
+        compress: false,
         connections: 100,
         ratePerSecond: 10,
         sizeBytes: 256,

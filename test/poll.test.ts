@@ -12,7 +12,7 @@ import type { LoggedEvent } from '../src/core/event.js';
 import { LossClock } from '../src/core/loss-clock.js';
 import { PollAnswers, type OwedGap } from '../src/core/poll.js';
 import { LIVE, type Position } from '../src/core/position.js';
-import { POLL_BODY_BYTES_MAX, SWEEP_WORK_BYTES_MAX } from '../src/limits.js';
+import { CORK_WRITE_BYTES_MAX, POLL_BODY_BYTES_MAX, SWEEP_WORK_BYTES_MAX } from '../src/limits.js';
 import { FakeHub, ids } from './support/fake-hub.js';
 import type { FakePoll } from './support/fake-poll.js';
 
@@ -23,6 +23,7 @@ const settingsOf = (replay: Replay): ChannelSettings => ({
   rules: { replay, slow: 'gap' },
   clock: { nowMs: () => 0 },
   sweepWorkBytes: SWEEP_WORK_BYTES_MAX,
+  writeBytesMax: CORK_WRITE_BYTES_MAX,
   lossClock: new LossClock(),
 });
 

@@ -12,6 +12,7 @@ import {
   QUEUED_EVENT_BYTES,
   WAITING_PUBLISHERS_MAX,
   IN_FLIGHT_WINDOW_CORKS_MAX,
+  LARGE_WRITE_BYTES_MAX,
 } from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf } from './support/fake-hub.js';
@@ -194,19 +195,23 @@ describe('a large batch', () => {
   });
 
   test.each([
-    [1, IN_FLIGHT_WINDOW_CORKS_MAX],
-    [10, 6],
-    [1000, 1],
+    [1, CORK_WRITE_BYTES_MAX, IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX],
+    [10, CORK_WRITE_BYTES_MAX, 6 * CORK_WRITE_BYTES_MAX],
+    [1000, CORK_WRITE_BYTES_MAX, CORK_WRITE_BYTES_MAX],
+    [1, LARGE_WRITE_BYTES_MAX, 4 * LARGE_WRITE_BYTES_MAX],
+    [10, LARGE_WRITE_BYTES_MAX, LARGE_WRITE_BYTES_MAX],
+    [20, LARGE_WRITE_BYTES_MAX, 3 * CORK_WRITE_BYTES_MAX],
+    [1000, LARGE_WRITE_BYTES_MAX, CORK_WRITE_BYTES_MAX],
   ])(
-    'with %i lines and a million bytes a sweep fills %i corks of in-flight window, and waits there for the sweep',
-    async (lines, corks) => {
-      const fake = new FakeHub({ sweepWorkBytes: 1_000_000 });
+    'with %i lines, writes of up to %i bytes and a million bytes a sweep fills %i bytes of in-flight window, and waits there for the sweep',
+    async (lines, writeBytesMax, windowBytes) => {
+      const fake = new FakeHub({ sweepWorkBytes: 1_000_000, writeBytesMax });
       for (let i = 0; i < lines; i++) fake.join('c');
       void fake.publish('c', ...Array.from({ length: 400 }, () => 'x'.repeat(1000)));
       const entered = fake.counters.events_entered_total;
-      expect(entered * 1000).toBeLessThanOrEqual(corks * CORK_WRITE_BYTES_MAX);
+      expect(entered * 1000).toBeLessThanOrEqual(windowBytes);
       expect(entered, 'and no less, but for a few bytes an event').toBeGreaterThan(
-        (0.95 * (corks * CORK_WRITE_BYTES_MAX)) / 1000 - 1,
+        (0.95 * windowBytes) / 1000 - 1,
       );
       await fake.settle();
       expect(fake.counters.events_entered_total).toBe(400);

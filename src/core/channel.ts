@@ -23,6 +23,8 @@ export interface ChannelSettings {
   readonly rules: ChannelRules;
   /** Bytes that one sweep may have to write. */
   readonly sweepWorkBytes: number;
+  /** Bytes of the largest write to a line. */
+  readonly writeBytesMax: number;
   readonly lossClock: LossClock;
   readonly clock: Pick<Clock, 'nowMs'>;
 }
@@ -157,13 +159,17 @@ export class Channel<Group extends Reader = Reader>
 
   /**
    * Bytes that may be held beyond what every healthy line has been given. More lines make it
-   * smaller, since a sweep takes longer to write to them. Whole corks: a short one costs a line
-   * nearly as much as a full one.
+   * smaller, since a sweep takes longer to write to them. Whole writes, or whole corks where it is
+   * less than one write: a short one costs a line nearly as much as a full one.
    */
   get inFlightWindowBytes(): number {
-    const { sweepWorkBytes } = this.#settings;
-    const corks = Math.floor(sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES_MAX);
-    return CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
+    const { sweepWorkBytes, writeBytesMax } = this.#settings;
+    const bytes = Math.min(
+      sweepWorkBytes / this.lineCount,
+      IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX,
+    );
+    const unit = bytes < writeBytesMax ? CORK_WRITE_BYTES_MAX : writeBytesMax;
+    return unit * Math.max(1, Math.floor(bytes / unit));
   }
 
   /**

@@ -14,6 +14,8 @@ import {
   CHANNELS_CHECKED_MAX,
   CHANNELS_MAX,
   READER_CHANNELS_MAX,
+  CORK_WRITE_BYTES_MAX,
+  LARGE_SWEEP_WORK_BYTES_MAX,
   SWEEP_WORK_BYTES_MAX,
 } from '../limits.js';
 import { AbsentChannel } from './absent-channel.js';
@@ -47,6 +49,8 @@ export interface ChannelsOptions {
    * Bytes that one sweep may have to write. Here and below the default is the bound in limits.ts.
    */
   readonly sweepWorkBytes?: number;
+  /** Bytes of the largest write to a stream; left out: CORK_WRITE_BYTES_MAX. */
+  readonly writeBytesMax?: number;
   readonly channelsMax?: number;
   readonly readerChannelsMax?: number;
   readonly lostChannelsMax?: number;
@@ -63,6 +67,7 @@ export class Channels {
   readonly #common: ChannelRules;
   readonly #clock: Pick<Clock, 'nowMs'>;
   readonly #sweepWorkBytes: number;
+  readonly #writeBytesMax: number;
   #policies: ChannelPolicies;
   /** One object for all channels with the same rules. */
   readonly #settingsOf = new Map<ChannelRules, ChannelSettings>();
@@ -91,7 +96,12 @@ export class Channels {
     this.#clock = clock;
     this.#common = { replay, slow };
     this.#policies = new ChannelPolicies(this.#common, policies);
-    this.#sweepWorkBytes = options.sweepWorkBytes ?? SWEEP_WORK_BYTES_MAX;
+    this.#writeBytesMax = options.writeBytesMax ?? CORK_WRITE_BYTES_MAX;
+    this.#sweepWorkBytes =
+      options.sweepWorkBytes ??
+      (this.#writeBytesMax > CORK_WRITE_BYTES_MAX
+        ? LARGE_SWEEP_WORK_BYTES_MAX
+        : SWEEP_WORK_BYTES_MAX);
     this.#recordBytesMax = replayTotalBytes;
     this.#publishedMax = options.channelsMax ?? CHANNELS_MAX;
     this.#ofReadersMax = options.readerChannelsMax ?? READER_CHANNELS_MAX;
@@ -423,8 +433,13 @@ export class Channels {
   #settingsFor(rules: ChannelRules): ChannelSettings {
     let settings = this.#settingsOf.get(rules);
     if (settings === undefined) {
-      const sweepWorkBytes = this.#sweepWorkBytes;
-      settings = { rules, sweepWorkBytes, lossClock: this.lossClock, clock: this.#clock };
+      settings = {
+        rules,
+        sweepWorkBytes: this.#sweepWorkBytes,
+        writeBytesMax: this.#writeBytesMax,
+        lossClock: this.lossClock,
+        clock: this.#clock,
+      };
       this.#settingsOf.set(rules, settings);
     }
     return settings;

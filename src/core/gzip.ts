@@ -15,24 +15,37 @@ const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
 const STORED_BYTES_MAX = 65_535;
 
 /** Bytes of a stored block beside its content: its kind, its length, and that inverted. */
-export const STORED_HEAD_BYTES = 5;
+const HEAD_BYTES = 5;
 
 /** A stored block without content: decodes to nothing. */
 const EMPTY_BLOCK = Buffer.from([0, 0, 0, 0xff, 0xff]);
 
-/** Bytes in stored blocks: they decode to themselves, whatever came before. */
+/** Bytes of a stored block of at most 65,535 bytes beside its content, with what is behind it. */
+export const STORED_EXTRA_BYTES = HEAD_BYTES + EMPTY_BLOCK.length;
+
+/** True when a deflated block takes fewer bytes than its content in a stored one. */
+export function isSmaller(block: Uint8Array, plain: Uint8Array): boolean {
+  return block.length < plain.length + STORED_EXTRA_BYTES;
+}
+
+/**
+ * Bytes in stored blocks: they decode to themselves, whatever came before. An empty one is behind
+ * them, as behind every deflated block: until then Go's decoder (compress/flate, in its HTTP client
+ * and in proxies written in Go) keeps what was stored to itself, an event or a heartbeat.
+ */
 export function storedBlocks(plain: Uint8Array): Buffer {
   const blocks = Math.max(1, Math.ceil(plain.length / STORED_BYTES_MAX));
-  const bytes = Buffer.allocUnsafe(plain.length + blocks * STORED_HEAD_BYTES);
+  const bytes = Buffer.allocUnsafe(plain.length + blocks * HEAD_BYTES + EMPTY_BLOCK.length);
   let to = 0;
   for (let from = 0; from < plain.length || from === 0; from += STORED_BYTES_MAX) {
     const part = plain.subarray(from, from + STORED_BYTES_MAX);
     bytes[to] = 0;
     bytes.writeUInt16LE(part.length, to + 1);
     bytes.writeUInt16LE(part.length ^ 0xffff, to + 3);
-    bytes.set(part, to + STORED_HEAD_BYTES);
-    to += STORED_HEAD_BYTES + part.length;
+    bytes.set(part, to + HEAD_BYTES);
+    to += HEAD_BYTES + part.length;
   }
+  bytes.set(EMPTY_BLOCK, to);
   return bytes;
 }
 

@@ -16,8 +16,9 @@ import type { Transport } from './transport.js';
 export interface LinePort<Socket = unknown> {
   readonly kind: 'stream' | 'message';
   /**
-   * Writes `bytes`, to a stream at most CORK_WRITE_BYTES_MAX, as one cork or message. The bytes are
-   * always taken. False: some of them stay in user space, and the port will report the drain.
+   * Writes `bytes`, to a stream at most the hub's `writeBytesMax`, as one cork or message. The
+   * bytes are always taken. False: some of them stay in user space, and the port will report the
+   * drain.
    */
   write(socket: Socket, bytes: Uint8Array): boolean;
   /** Writes the last bytes and ends. After it no callback of the socket reaches the hub. */

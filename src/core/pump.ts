@@ -54,7 +54,10 @@ export class Pump {
   readonly #clock: Clock;
   readonly #counters: Counters;
   readonly #flushIntervalMs: number;
-  readonly #slices = new SliceCache(CORK_WRITE_BYTES_MAX, true);
+  /** Bytes of the largest write to a stream. */
+  readonly #writeBytesMax: number;
+  readonly #streamSlices: SliceCache;
+  readonly #messageSlices = new SliceCache(CORK_WRITE_BYTES_MAX, true);
   /** The queue of groups to sweep, linked through `nextQueued`. */
   #firstQueued: Group | undefined;
   #lastQueued: Group | undefined;
@@ -73,8 +76,10 @@ export class Pump {
     lossClock: LossClock,
     clock: Clock,
     counters: Counters,
-    options: { readonly flushIntervalMs: number },
+    options: { readonly flushIntervalMs: number; readonly writeBytesMax?: number },
   ) {
+    this.#writeBytesMax = options.writeBytesMax ?? CORK_WRITE_BYTES_MAX;
+    this.#streamSlices = new SliceCache(this.#writeBytesMax, true);
     this.#owner = owner;
     this.#progress = progress;
     this.#lossClock = lossClock;
@@ -176,33 +181,71 @@ export class Pump {
     const { port } = group.mode;
     // Downwards: a removal moves the last row, which was visited already, into the free place.
     let row = Math.min(group.sweepRow, table.count - 1);
-    const slices = compressed ?? this.#slices;
+    const plain = port.kind === 'message' ? this.#messageSlices : this.#streamSlices;
+    const slices = compressed ?? plain;
     const newest =
       compressed === undefined
         ? set.newestId
         : compressed.sweepHead(set.newestId, row, table.count, begins);
     const firstCork = this.#corks;
+    // Nothing is lost while a sweep's rows are visited, since nothing enters.
+    const { lostThrough } = set;
+    const { sockets, lastWrites } = table;
+    const { step } = this;
+    // The one slice that brings a healthy line from `stepFrom` to the newest event.
+    let stepFrom = Number.NaN;
+    let stepBytes = plain.bytes;
+    let stepEvents = 0;
+    let stepCorks = 0;
+    let stepBytesSum = 0;
+    let stepEventsSum = 0;
     let idleRows = 0;
     for (
       ;
-      row >= 0 && this.#corks - firstCork + idleRows * CORKS_PER_ROW < SWEEP_CHECK_CORKS;
+      row >= 0 &&
+      this.#corks - firstCork + stepCorks + idleRows * CORKS_PER_ROW < SWEEP_CHECK_CORKS;
       row--
     ) {
       const state = states[row];
+      const cursor = cursors[row] as number;
+      // Most rows of most sweeps: a line in step with the one before it. Its visit is what #visit
+      // comes to for it.
+      if (cursor === stepFrom && state === HEALTHY) {
+        stepCorks++;
+        stepBytesSum += stepBytes.length;
+        stepEventsSum += stepEvents;
+        cursors[row] = newest;
+        lastWrites[row] = step;
+        if (!(port as LinePort).write(sockets[row], stepBytes)) this.stall(group, row);
+        continue;
+      }
       // A drained line is probed even at the head: until it has taken bytes it is not healthy, and
       // is sent no heartbeat.
       // The same holds for every state from STALLED on.
-      if (
-        (state as number) >= STALLED ||
-        ((cursors[row] as number) >= newest && state !== DRAINED)
-      ) {
+      if ((state as number) >= STALLED || (cursor >= newest && state !== DRAINED)) {
         idleRows++;
       } else if (port.kind === 'poll') {
         this.#corks++;
         this.#owner.answerPoll(group, row);
       } else {
         this.#visit(group, port, slices, row, newest);
+        // It may have cut other slices, into the buffer of this one.
+        stepFrom = Number.NaN;
+        if (compressed === undefined && state === HEALTHY && cursor >= lostThrough) {
+          const { start, end, bytes, events } = plain;
+          if (start === cursor && end === newest && bytes.length <= this.#writeBytesMax) {
+            stepFrom = cursor;
+            stepBytes = bytes;
+            stepEvents = events;
+          }
+        }
       }
+    }
+    if (stepCorks > 0) {
+      this.#corks += stepCorks;
+      this.#counters.writes_total += stepCorks;
+      this.#counters.written_bytes_total += stepBytesSum;
+      this.#counters.deliveries_total += stepEventsSum;
     }
     group.sweepRow = row;
     if (row >= 0) return false;
@@ -270,21 +313,22 @@ export class Pump {
   }
 
   /**
-   * Writes a slice. On a stream a frame larger than a cork goes out in pieces of a cork, all of
-   * them, whatever the socket answers.
+   * Writes a slice. On a stream a frame larger than a write goes out in pieces, all of them,
+   * whatever the socket answers.
    */
   write(port: LinePort, socket: unknown, bytes: Uint8Array): boolean {
     this.#counters.written_bytes_total += bytes.length;
-    if (bytes.length <= CORK_WRITE_BYTES_MAX || port.kind === 'message') {
+    const max = this.#writeBytesMax;
+    if (bytes.length <= max || port.kind === 'message') {
       this.#corks++;
       this.#counters.writes_total++;
       return port.write(socket, bytes);
     }
     let taken = true;
-    for (let at = 0; at < bytes.length; at += CORK_WRITE_BYTES_MAX) {
+    for (let at = 0; at < bytes.length; at += max) {
       this.#corks++;
       this.#counters.writes_total++;
-      if (!port.write(socket, bytes.subarray(at, at + CORK_WRITE_BYTES_MAX))) taken = false;
+      if (!port.write(socket, bytes.subarray(at, at + max))) taken = false;
     }
     return taken;
   }

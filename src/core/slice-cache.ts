@@ -18,6 +18,8 @@ const EMPTY = Buffer.alloc(0);
 export class SliceCache {
   /* What `find` found; valid while the group's `version` stays. */
   bytes: Uint8Array = EMPTY;
+  /** The cursor that it follows; NaN when nothing was found. */
+  start = Number.NaN;
   /** Id of the slice's last event. */
   end = 0;
   events = 0;
@@ -61,7 +63,8 @@ export class SliceCache {
     }
     const entry = this.#used < ENTRIES ? this.#used++ : this.#hint % ENTRIES;
     if (!this.#cut(group, cursor, entry)) {
-      this.#cursors[entry] = -1;
+      this.#cursors[entry] = Number.NaN;
+      this.start = Number.NaN;
       return false;
     }
     this.#cursors[entry] = cursor;
@@ -75,6 +78,7 @@ export class SliceCache {
 
   #answer(entry: number): true {
     this.bytes = this.#slices[entry] as Uint8Array;
+    this.start = this.#cursors[entry] as number;
     this.end = this.#ends[entry] as number;
     this.events = this.#events[entry] as number;
     this.#hint = entry + 1;

@@ -2,8 +2,18 @@
 
 import process from 'node:process';
 
-/** The version of glibc, such as "2.36"; undefined where the C library is another one. */
+let known: { readonly version: string | undefined } | undefined;
+
+/**
+ * The version of glibc, such as "2.36"; undefined where the C library is another one. Read once: a
+ * report takes milliseconds.
+ */
 export function readGlibcVersion(): string | undefined {
+  known ??= { version: versionInReport() };
+  return known.version;
+}
+
+function versionInReport(): string | undefined {
   // Only a diagnostic report has it. With the network in it the report would look up the name of
   // every peer, which blocks (Node 20.13 can leave it out).
   const report = process.report as typeof process.report & { excludeNetwork?: boolean };

@@ -3,6 +3,7 @@
  * for certain versions of Node and for a C library that is new enough. native-notes/which-build.md
  */
 import process from 'node:process';
+import { CORK_WRITE_BYTES_MAX, LARGE_WRITE_BYTES_MAX } from '../limits.js';
 import { readGlibcVersion } from '../linux/glibc.js';
 
 /** What a build has to fit. */
@@ -27,6 +28,11 @@ export interface Build {
    * native-notes/proxy-protocol.md
    */
   readonly replacesProxied: boolean;
+  /**
+   * True if a cork over 16,384 bytes loses nothing.
+   * native-notes/oversized-cork-loses-bytes.md
+   */
+  readonly keepsLargeCorks: boolean;
   /** Major versions of Node with a binary, by their ABI. */
   readonly nodeOfAbi: Readonly<Record<string, number>>;
   /** Platforms and processors with a binary. */
@@ -47,6 +53,7 @@ export const BUILDS: readonly Build[] = [
     alias: 'uWebSockets.js-20.69',
     name: '@uwsjs/core@20.69.0',
     replacesProxied: false,
+    keepsLargeCorks: true,
     nodeOfAbi: { 127: 22, 137: 24, 147: 26 },
     targets: ['linux x64', 'linux arm64', 'darwin x64', 'darwin arm64', 'win32 x64'],
     glibcMin: '2.38',
@@ -56,6 +63,7 @@ export const BUILDS: readonly Build[] = [
     alias: 'uWebSockets.js',
     name: '@uwsjs/core@20.51.4',
     replacesProxied: true,
+    keepsLargeCorks: false,
     nodeOfAbi: { 115: 20, 127: 22, 131: 23 },
     targets: ['linux x64', 'linux arm64', 'linux arm', 'darwin x64', 'darwin arm64', 'win32 x64'],
     glibcMin: '2.27',
@@ -139,6 +147,15 @@ export function thisHost(): Host {
     arch: process.arch,
     glibcVersion: process.platform === 'linux' ? readGlibcVersion() : undefined,
   };
+}
+
+/**
+ * Bytes of the largest write to a plain stream by the build for this machine.
+ * native-notes/oversized-cork-loses-bytes.md
+ */
+export function streamWriteBytesMax(host: Host = thisHost()): number {
+  const choice = chooseBuild(host);
+  return isBuild(choice) && choice.keepsLargeCorks ? LARGE_WRITE_BYTES_MAX : CORK_WRITE_BYTES_MAX;
 }
 
 /** The host and its build in one line: "@uwsjs/core@20.51.4, Node 20.20.2, glibc 2.36". */

@@ -6,6 +6,7 @@ import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t } fro
 import type { Counters } from '../counters.js';
 import type { LinePort } from '../core/ports.js';
 import { CORK_WRITE_BYTES_MAX, OPS_SOCKETS_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
+import { streamWriteBytesMax } from './builds.js';
 import type { CertificateFacts, CertificateFiles } from './certificate.js';
 import { makeApp, openPort, openUnixSocket, type Door, type Made } from './door.js';
 import { loadUws, type Uws } from './load.js';
@@ -39,6 +40,8 @@ function endCorked(): void {
 
 function nothing(): void {}
 
+let unsentBytesMax: number | undefined;
+
 /** Event streams and other responses without an end. */
 export const streamPort: LinePort<HttpResponse> = {
   kind: 'stream',
@@ -59,9 +62,9 @@ export const streamPort: LinePort<HttpResponse> = {
     response.cork(endCorked);
   },
   // A response does not tell. A failed flush shows one cork late: then the cork that failed and the
-  // one that was refused are unsent (and the rest of a frame that is larger than a cork).
-  // native-notes/true-means-backlog-flushed.md
-  unsentBytes: () => 2 * CORK_WRITE_BYTES_MAX,
+  // write that was refused are unsent (and the rest of a frame that is larger than a write). A
+  // large write shows at once. native-notes/true-means-backlog-flushed.md
+  unsentBytes: () => (unsentBytesMax ??= CORK_WRITE_BYTES_MAX + streamWriteBytesMax()),
 };
 
 /** Hears what happens to a held socket, by the handle that it has there. */

@@ -28,6 +28,7 @@ import { Refusals } from '../http/refusals.js';
 import { FAULT_LOG_MS, SPARE_SOCKETS_MAX } from '../limits.js';
 import { KeptRevocations } from '../log/kept-revocations.js';
 import { makeLog } from '../log/make-log.js';
+import { streamWriteBytesMax } from '../native/builds.js';
 import type { CertificateFiles } from '../native/certificate.js';
 import { listen, type Listener, type ListenOptions } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
@@ -131,6 +132,8 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
     slow: settings.slow,
     policies: settings.policies,
     maxAgeMs: settings.maxAgeMs,
+    // Large writes were not tried under TLS, which cuts them into records of 16 KiB anyway.
+    ...(settings.tlsCert === undefined && { writeBytesMax: streamWriteBytesMax() }),
   };
   const hub = new Hub<HeldSocket | LibraryLine>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.

@@ -34,7 +34,9 @@ export class FakeSocket {
   /** Why it was ended. */
   endCode: EndCode | undefined;
   closed = false;
-  /** Writes, and bytes of them, since the start. */
+  /** Bytes of the largest write, and so of each piece of a larger frame but the last. */
+  pieceBytes = CORK_WRITE_BYTES_MAX;
+  /** Writes, and bytes of them, since the start or {@link FakeSocket.forgetWrites}. */
   writes = 0;
   writtenBytes = 0;
   /** Bytes of the largest of them. */
@@ -91,6 +93,13 @@ export class FakeSocket {
     return this.send(copy);
   }
 
+  /** Counts writes, and bytes of them, from now on. */
+  forgetWrites(): void {
+    this.writes = 0;
+    this.writtenBytes = 0;
+    this.largestBytes = 0;
+  }
+
   /** A message, maybe of the transport's own, which does not ask whether there is room. */
   send(message: Buffer): boolean {
     this.#push(message);
@@ -103,13 +112,16 @@ export class FakeSocket {
   #writeCork(bytes: Uint8Array, copy: Buffer): boolean {
     this.#note(bytes);
     this.flush();
-    const refused = this.backlogBytes > 0;
+    let refused = this.backlogBytes > 0;
     this.#push(copy);
+    if (!refused) {
+      this.flush();
+      // What does not fit the cork buffer is sent within the call, which then tells the truth.
+      refused = bytes.length > CORK_WRITE_BYTES_MAX && this.backlogBytes > 0;
+    }
     if (refused) {
       this.wantsWritable = true;
       this.refusing = true;
-    } else {
-      this.flush();
     }
     const mostBytes =
       Math.max(CORK_WRITE_BYTES_MAX, this.#largestRunBytes) + CORK_WRITE_BYTES_MAX + 256;
@@ -184,12 +196,12 @@ export class FakeSocket {
   }
 
   /**
-   * Pieces of a frame larger than a cork are written one behind the other, whatever the socket
+   * Pieces of a frame larger than a write are written one behind the other, whatever the socket
    * answers; nothing else is.
    */
   #note(bytes: Uint8Array): void {
     const continues =
-      this.#lastLength === CORK_WRITE_BYTES_MAX &&
+      this.#lastLength === this.pieceBytes &&
       bytes.buffer === this.#lastBuffer &&
       bytes.byteOffset === this.#lastEnd;
     if (this.refusing && !continues)
@@ -227,13 +239,20 @@ export class FakePort implements LinePort<FakeSocket> {
 
   readonly #clock: FakeClock;
   readonly #corkMs: number;
+  readonly #writeBytesMax: number;
   #lastBytes: Uint8Array | undefined;
   #lastCopy: Buffer = Buffer.alloc(0);
 
-  constructor(kind: SocketKind, clock: FakeClock, corkMs = 0) {
+  constructor(
+    kind: SocketKind,
+    clock: FakeClock,
+    corkMs = 0,
+    writeBytesMax = CORK_WRITE_BYTES_MAX,
+  ) {
     this.kind = kind;
     this.#clock = clock;
     this.#corkMs = corkMs;
+    this.#writeBytesMax = writeBytesMax;
   }
 
   write(socket: FakeSocket, bytes: Uint8Array): boolean {
@@ -242,8 +261,9 @@ export class FakePort implements LinePort<FakeSocket> {
         `${socket.name}: written to in a callback, where another socket may be corked`,
       );
     if (this.kind === 'message') checkMessage(socket, bytes);
-    else if (bytes.length > CORK_WRITE_BYTES_MAX)
-      throw new Error(`${socket.name}: ${bytes.length} bytes in one cork`);
+    else if (bytes.length > this.#writeBytesMax)
+      throw new Error(`${socket.name}: ${bytes.length} bytes in one write`);
+    socket.pieceBytes = this.#writeBytesMax;
     this.#clock.pass(this.#corkMs);
     if (isGap(bytes)) socket.onGap?.();
     return socket.write(bytes, this.#copyOf(bytes));
@@ -279,8 +299,9 @@ export type ModeName = 'sse' | 'sse-env' | 'ndjson' | 'websocket';
 export function fakeModes(
   clock: FakeClock,
   corkMs = 0,
+  writeBytesMax?: number,
 ): Readonly<Record<ModeName, DeliveryMode<FakeSocket>>> {
-  const port = new FakePort('stream', clock, corkMs);
+  const port = new FakePort('stream', clock, corkMs, writeBytesMax);
   return {
     sse: { transport: 'sse', encoding: SSE, port },
     'sse-env': { transport: 'sse', encoding: SSE_ENVELOPE, port },

@@ -234,9 +234,13 @@ export async function startCaddy(
 
 /**
  * A caddy that passes everything to `127.0.0.1:serverPort`, with these lines in its
- * `reverse_proxy`; its URL.
+ * `reverse_proxy`, and those beside it; its URL.
  */
-export async function caddyForTest(serverPort: number, lines: readonly string[]): Promise<string> {
+export async function caddyForTest(
+  serverPort: number,
+  lines: readonly string[],
+  beside: readonly string[] = [],
+): Promise<string> {
   const config = (port: number): string =>
     [
       '{',
@@ -244,6 +248,7 @@ export async function caddyForTest(serverPort: number, lines: readonly string[])
       '}',
       `http://:${port} {`,
       '\tbind 127.0.0.1',
+      ...beside.map((line) => `\t${line}`),
       `\treverse_proxy 127.0.0.1:${serverPort} {`,
       ...lines.map((line) => `\t\t${line}`),
       '\t}',

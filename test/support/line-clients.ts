@@ -86,7 +86,8 @@ export class LineClients {
 
   constructor(world: World) {
     this.#world = world;
-    this.#modes = fakeModes(world.clock, world.setting.corkMs);
+    const { corkMs, hub } = world.setting;
+    this.#modes = fakeModes(world.clock, corkMs, hub.writeBytesMax);
     this.#clients = Array.from({ length: world.setting.lines }, () => this.#newClient());
   }
 

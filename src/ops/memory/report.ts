@@ -36,10 +36,15 @@ export interface MemoryReport {
       readonly frameBytes: number;
       readonly heldBytes: number;
     };
-    /** Upper bound of unsent bytes: exact for WebSockets, two corks for a stalled stream. */
+    /**
+     * Upper bound of unsent bytes: exact for WebSockets, a cork and the largest write for a
+     * stalled stream.
+     */
     readonly backlog: MemoryClass;
     /** Held for clients: unread answers, unread or incomplete messages, publishes in progress. */
     readonly held: MemoryClass & Readonly<HeldBytes>;
+    /** Slices that compressed lines share, kept while they are written. */
+    readonly compressed: MemoryClass;
     /** Other buffers, garbage included. */
     readonly buffers: MemoryClass;
     /** The rest: program, libraries, threads, allocator. */

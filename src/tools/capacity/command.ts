@@ -1,12 +1,20 @@
 /** `holdline capacity`: reads its options, measures or loads a profile, and prints the plan. */
 
 import process from 'node:process';
+import { HoldlineError } from '../../errors.js';
 import { complain, EXIT_INTERRUPTED, onSignals } from '../../terminal.js';
 import { readMachine } from '../doctor/machine.js';
 import { RunFailure } from '../load/clients/connection.js';
 import { describeMachine, machineWords } from '../report/machine.js';
 import { checkWritable, writeOutput } from '../report/output-file.js';
-import { fitProfile } from './fit.js';
+import {
+  chooseCompression,
+  compressedFit,
+  compressionRemarks,
+  measuredCompression,
+  whyNotCompressed,
+} from './compression-choice.js';
+import { fitProfile, type Fit } from './fit.js';
 import { htmlReport } from './html-report.js';
 import { limitsOf, readLinkSpeed } from './limits.js';
 import { measure } from './measure.js';
@@ -17,11 +25,12 @@ import {
   type CapacitySettings,
   type CapacitySurroundings,
 } from './options.js';
-import { makePlan } from './plan.js';
+import { makePlan, type Plan } from './plan.js';
 import { loadProfile, profileText } from './profile-file.js';
 import type { Limits, Profile } from './profile.js';
 import { showProgress } from './progress.js';
 import { reportOf, tableOf } from './report.js';
+import { marketTicks, sampleFile, type Sample } from './sample-events.js';
 
 const EXIT_PLANNED = 0;
 const EXIT_FAILED = 1;
@@ -37,28 +46,39 @@ export async function runCapacity(
   checkWritable('--html', settings.htmlFile);
   // Server and clients end with this process, and so does the bar. No file is written.
   onSignals(() => process.exit(EXIT_INTERRUPTED));
+  const { sampleFile: sampleName } = settings;
+  const sample = sampleName === undefined ? marketTicks() : sampleFile(sampleName);
   try {
     const machine = machineWords(describeMachine());
     const limits = await readLimits(settings);
-    const profile = await profileFor(settings, surroundings, machine, limits);
+    const profile = await profileFor(settings, surroundings, machine, limits, sample);
     // On the machine that was measured, a limit may have been raised since. Of another machine the
     // profile has the limits.
     const isOther = profile.machine !== machine;
     const limitsToPlan = isOther ? profile.limits : limits;
     const fit = fitProfile(profile);
-    const { eventsPerSecond, eventBytes, p99Ms } = settings;
+    const { eventsPerSecond, eventBytes, p99Ms, compress } = settings;
     const subscribers = settings.subscribers ?? linesUnder(limitsToPlan.fileLimit);
-    const plan = makePlan(fit, limitsToPlan, profile.sendBufferBytes, {
-      subscribers,
-      eventsPerSecond,
-      eventBytes,
-      p99Ms,
-    });
+    const request = { subscribers, eventsPerSecond, eventBytes, p99Ms };
+    const planOf = (one: Fit): Plan =>
+      makePlan(one, limitsToPlan, profile.sendBufferBytes, request);
+    const off = planOf(fit);
+    const compressed = compressedFit(fit, profile, sample);
+    if (compress === 'shared' && compressed === undefined)
+      throw new HoldlineError('HOLDLINE_BAD_OPTION', `--compress: ${whyNotCompressed(profile)}`);
+    const shared = compressed === undefined ? undefined : planOf(compressed);
     const report = reportOf(
       profile,
-      fit,
-      plan,
-      isOther ? [`limits and costs are those of the measured machine: ${profile.machine}`] : [],
+      compress === 'shared' ? compressed! : fit,
+      compress === 'shared' ? shared! : off,
+      [
+        ...(isOther
+          ? [`limits and costs are those of the measured machine: ${profile.machine}`]
+          : []),
+        ...compressionRemarks(shared, sample),
+        ...measuredCompression(profile, fit),
+      ],
+      shared === undefined ? null : chooseCompression(off, shared, sample.words),
     );
     if (settings.htmlFile !== undefined)
       writeOutput('--html', settings.htmlFile, htmlReport(report));
@@ -88,8 +108,10 @@ async function profileFor(
   { fileLimit }: CapacitySurroundings,
   machine: string,
   limits: Limits,
+  sample: Sample,
 ): Promise<Profile> {
   const { profileFile, saveFile, transport, budgetMs, socketSendBufferBytes, quiet } = settings;
+  const { compress } = settings;
   if (profileFile !== undefined) return loadProfile(profileFile);
   if (process.platform !== 'linux') {
     throw new RunFailure(
@@ -105,7 +127,9 @@ async function profileFor(
       budgetMs,
       socketSendBufferBytes,
       limits,
+      compress,
       machine,
+      sample,
       progress,
     });
     if (saveFile !== undefined) writeOutput('--save', saveFile, profileText(profile));

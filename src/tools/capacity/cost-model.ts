@@ -9,7 +9,8 @@
  * are as large as a cork allows, which is the highest rate.
  */
 
-import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
+import { COMPRESS_HEADS_PER_SWEEP, CORK_WRITE_BYTES_MAX } from '../../limits.js';
+import { blockUsOf, plainBytesMax, ratioOf, type Compression } from './compression.js';
 
 /** A line without an event for so many seconds gets a heartbeat: the default of `--heartbeat`. */
 const HEARTBEAT_SECONDS = 15;
@@ -47,6 +48,8 @@ export interface Costs {
   readonly frameBytes: number;
   /** Bytes of a write at the highest rate. It is less than a cork, since events are not cut. */
   readonly fullWriteBytes: number;
+  /** With `--compress shared`, what it changes; undefined without. */
+  readonly compression?: Compression | undefined;
 }
 
 /** Latency as a linear model of the time of a sweep: `baseMs + sweeps × sweepMs`. */
@@ -81,13 +84,78 @@ export interface Load {
   readonly batchingPerSecond: number;
 }
 
-/** Bytes of an event on the wire. */
-export function wireBytes({ frameBytes }: Costs, eventBytes: number): number {
-  return frameBytes + eventBytes;
+/** Bytes of an event that is written alone, on the wire. */
+export function wireBytes(costs: Costs, eventBytes: number): number {
+  return wireBytesIn(costs, eventBytes, 1);
+}
+
+/** Bytes of each of so many events in one write, on the wire. */
+function wireBytesIn(
+  { frameBytes, compression }: Costs,
+  eventBytes: number,
+  events: number,
+): number {
+  const plainBytes = frameBytes + eventBytes;
+  return compression === undefined
+    ? plainBytes
+    : plainBytes / ratioOf(compression, events * plainBytes);
 }
 
 /** The load that a demand leads to. */
 export function loadOf(costs: Costs, demand: Demand): Load {
+  return costs.compression === undefined
+    ? plainLoadOf(costs, demand)
+    : compressedLoadOf(costs, costs.compression, demand);
+}
+
+/**
+ * The load with `--compress shared`: that of smaller events, each of which costs its share of the
+ * compressor's time, for all lines together. How small they are depends on how many share a block,
+ * and that on the load, so the number is searched at which both agree.
+ */
+function compressedLoadOf(costs: Costs, compression: Compression, demand: Demand): Load {
+  const { eventBytes } = demand;
+  const plainBytes = costs.frameBytes + eventBytes;
+  const eventsMax = Math.max(1, plainBytesMax(compression) / plainBytes);
+  /** As if events were of the size that they have in blocks of so many. */
+  const costsIn = (events: number): Costs => {
+    const bytes = wireBytesIn(costs, eventBytes, events);
+    // While sweeps follow one another, lines are brought to so many heads in each, and a block of
+    // its own leads on from each.
+    const blocks = Math.min(COMPRESS_HEADS_PER_SWEEP, events);
+    const eventUs = (blocks * blockUsOf(compression, events * plainBytes)) / events;
+    return {
+      ...costs,
+      compression: undefined,
+      frameBytes: bytes - eventBytes,
+      idleEventUs: costs.idleEventUs + eventUs,
+      busyEventUs: costs.busyEventUs + eventUs,
+      fullWriteBytes: Math.max(bytes, eventsMax * bytes),
+    };
+  };
+  const full = costsIn(eventsMax);
+  const ceilingPerSecond = ceilingOf(full, demand.lines, wireBytes(full, eventBytes));
+  const within = { ...demand, eventsPerSecond: Math.min(demand.eventsPerSecond, ceilingPerSecond) };
+  const batchIn = (events: number): number => plainLoadOf(costsIn(events), within).batchEvents;
+  let low = 1;
+  let high = eventsMax;
+  if (batchIn(1) <= 1) high = 1;
+  for (let step = 0; step < 40 && high - low > 1e-3; step++) {
+    const middle = (low + high) / 2;
+    if (batchIn(middle) > middle) low = middle;
+    else high = middle;
+  }
+  const load = plainLoadOf(costsIn(high), within);
+  return {
+    ...load,
+    // The block is made before its first write.
+    sweepMs: load.sweepMs + blockUsOf(compression, load.batchEvents * plainBytes) / 1000,
+    ceilingPerSecond,
+    batchingPerSecond: plainLoadOf(costsIn(1), within).batchingPerSecond,
+  };
+}
+
+function plainLoadOf(costs: Costs, demand: Demand): Load {
   const { lines, eventBytes } = demand;
   const bytes = wireBytes(costs, eventBytes);
   const ceilingPerSecond = ceilingOf(costs, lines, bytes);

@@ -12,9 +12,11 @@ import {
 } from '../report/page.js';
 import { plot } from '../report/plot.js';
 import { decimal, duration, percent, rough, sentence, significant, size } from '../report/words.js';
+import { blockUsOf } from './compression.js';
 import { latencyMs, loadOf, writeUs, type Load } from './cost-model.js';
-import { workingBytes } from './fit.js';
+import { workingBytes, type Fit } from './fit.js';
 import { valueAt } from './least-squares.js';
+import type { Plan } from './plan.js';
 import {
   limitRowsOf,
   limitWords,
@@ -219,6 +221,10 @@ function memorySection({ memory, fit }: CapacityReport): Section {
   };
 }
 
+function compressionUs({ costs }: Fit, { eventBytes }: Plan['request']): number {
+  return blockUsOf(costs.compression!, costs.frameBytes + eventBytes);
+}
+
 function costSection({ fit, plan }: CapacityReport): Section {
   const { costs } = fit;
   const us = (value: number): string => `${significant(value)} µs`;
@@ -236,6 +242,11 @@ function costSection({ fit, plan }: CapacityReport): Section {
         ['one heartbeat', us(costs.heartbeatUs)],
         ['opening one line', us(fit.acceptUs)],
         ['lines opened per second', decimal(fit.acceptsPerSecond, 0)],
+        ...(costs.compression === undefined
+          ? []
+          : ([
+              ['compressing one event, once for all lines', us(compressionUs(fit, plan.request))],
+            ] as const)),
         ['idle server', `${percent(costs.idleShare)} of a core`],
         ['added to the data of each event', `${decimal(costs.frameBytes, 0)} B`],
         [

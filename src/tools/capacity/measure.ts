@@ -5,18 +5,23 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { decimal, percent } from '../report/words.js';
+import type { Stats } from '../../ops/stats.js';
+import { decimal } from '../report/words.js';
+import { makeBlocks } from './blocks.js';
 import { loadOf, type Costs } from './cost-model.js';
 import { onClientCores, type Cores } from './cores.js';
 import {
   PROFILE_SCHEMA,
   type Accept,
+  type CompressedWindow,
   type Limits,
   type MemoryStep,
   type Profile,
   type Window,
 } from './profile.js';
+import { remarksOn } from './measure-remarks.js';
 import { Rig, type Publishing } from './rig.js';
+import { marketTicks, type Sample } from './sample-events.js';
 
 /** What to measure. */
 export interface MeasureOptions {
@@ -27,6 +32,10 @@ export interface MeasureOptions {
   readonly budgetMs: number;
   readonly socketSendBufferBytes: number;
   readonly limits: Limits;
+  /** With `shared`, windows with compressed lines are measured, too. */
+  readonly compress?: 'off' | 'shared';
+  /** What the compressor's time is measured with; by default market ticks. */
+  readonly sample?: Sample;
   /** The machine in one line of text. */
   readonly machine: string;
   /** Called with the share that is done, 0 to 1, and what comes next. */
@@ -62,6 +71,12 @@ const WINDOWS: readonly WindowPlan[] = [
   { lines: 'all', share: 'too much', eventBytes: 1024 },
 ];
 
+/** With compressed lines: one event a write, and several. */
+const COMPRESSED_WINDOWS: readonly WindowPlan[] = [
+  { lines: 'all', share: 0.35, eventBytes: 256 },
+  { lines: 'all', share: 3, eventBytes: 256 },
+];
+
 const FEW_LINES = 10;
 /** All lines, divided by this, are some lines. */
 const SOME_DIVISOR = 10;
@@ -77,6 +92,7 @@ const MEMORY_STEPS = [0.2, 0.4, 0.6, 0.8, 1];
  * the last events. Measured on a slow machine.
  */
 const OVERHEAD_MS = 22_000;
+const COMPRESSED_OVERHEAD_MS = 4_000;
 const WINDOW_MS_MIN = 300;
 const WINDOW_MS_MAX = 10_000;
 
@@ -96,9 +112,6 @@ const FREED_MS = 500;
 const TOO_MUCH = 1.5;
 
 const WINDOW_EVENTS_MIN = 4;
-
-/** Share of a core that other processes may use without a remark. */
-const OTHERS_SHARE_MAX = 0.1;
 
 /** The costs that are assumed before the first window: those of a core of 2024. */
 const TYPICAL_COSTS: Costs = {
@@ -126,79 +139,113 @@ export function measure(options: MeasureOptions): Promise<Profile> {
 async function measureOn(cores: Cores | undefined, options: MeasureOptions): Promise<Profile> {
   const { transport, lines, socketSendBufferBytes, limits, machine, budgetMs } = options;
   const measuredAt = new Date().toISOString();
-  const seconds = windowSecondsOf(budgetMs);
+  const seconds = windowSecondsOf(budgetMs, options.compress);
   const next = steps(options);
   const windows: Window[] = [];
   /** Measures the windows of one server, after a warm-up, in which its code is compiled. */
-  const publish = async (rig: Rig, plans: readonly WindowPlan[]): Promise<void> => {
+  const publish = async (
+    rig: Rig,
+    plans: readonly WindowPlan[],
+    kept: Pick<CompressedWindow[], 'push'> | Pick<Window[], 'push'> = windows,
+    kind = 'lines',
+  ): Promise<void> => {
     for (const [nth, plan] of plans.entries()) {
       const count = linesOf(plan, lines);
-      next(`${decimal(count)} lines, events of ${decimal(plan.eventBytes)} B`);
+      next(`${decimal(count)} ${kind}, events of ${decimal(plan.eventBytes)} B`);
       await rig.open(count);
       if (nth === 0)
         await rig.publish(publishingOf(plan, count, windows, Math.min(seconds, WARM_UP_SECONDS)));
-      windows.push(await rig.publish(publishingOf(plan, count, windows, seconds)));
+      kept.push(await rig.publish(publishingOf(plan, count, windows, seconds)));
     }
   };
 
   next('starting');
-  const large = await startRig();
-  try {
-    const endYouth = await large.watchIdle();
-    const small = await startRig();
-    try {
-      await publish(
-        small,
-        WINDOWS.filter((plan) => plan.lines !== 'all'),
-      );
-    } finally {
-      await small.close();
-    }
-    windows.push(await endYouth());
-    await sleep(FREED_MS);
+  const blocks = makeBlocks(options.sample ?? marketTicks()).map(({ plainBytes, us }) => ({
+    plainBytes,
+    us,
+  }));
+  const memory: MemoryStep[] = [];
+  const accepts: Accept[] = [];
+  const sockets = await measurePlain();
+  const compressed = options.compress === 'shared' ? await measureCompressed() : undefined;
+  return {
+    schema: PROFILE_SCHEMA,
+    measuredAt,
+    machine,
+    limits,
+    transport,
+    sendBufferBytes: sockets.options.sendBufferBytes ?? null,
+    isPinned: cores !== undefined,
+    memory,
+    accepts,
+    windows,
+    blocks,
+    ...(compressed !== undefined && { compressed }),
+    remarks: [
+      ...remarksOn([...windows, ...(compressed ?? [])], cores !== undefined),
+      ...sockets.problems,
+    ],
+  };
 
-    const memory: MemoryStep[] = [];
-    const accepts: Accept[] = [];
-    for (const share of MEMORY_STEPS) {
-      const count = Math.max(FEW_LINES, Math.round(lines * share));
-      next(`${decimal(count)} lines`);
-      accepts.push(await large.open(count));
-      memory.push(await large.memory());
+  /** How the server's sockets are set. */
+  async function measurePlain(): Promise<Stats['sockets']> {
+    const large = await startRig();
+    try {
+      const endYouth = await large.watchIdle();
+      const small = await startRig();
+      try {
+        await publish(
+          small,
+          WINDOWS.filter((plan) => plan.lines !== 'all'),
+        );
+      } finally {
+        await small.close();
+      }
+      windows.push(await endYouth());
+      await sleep(FREED_MS);
+
+      for (const share of MEMORY_STEPS) {
+        const count = Math.max(FEW_LINES, Math.round(lines * share));
+        next(`${decimal(count)} lines`);
+        accepts.push(await large.open(count));
+        memory.push(await large.memory());
+      }
+      next(`${decimal(lines)} lines, heartbeats`);
+      const endQuiet = await large.watchIdle();
+      await sleep(seconds * 1000);
+      windows.push(await endQuiet());
+      await publish(
+        large,
+        WINDOWS.filter((plan) => plan.lines === 'all'),
+      );
+      return (await large.server.stats()).sockets;
+    } finally {
+      await large.close();
     }
-    next(`${decimal(lines)} lines, heartbeats`);
-    const endQuiet = await large.watchIdle();
-    await sleep(seconds * 1000);
-    windows.push(await endQuiet());
-    await publish(
-      large,
-      WINDOWS.filter((plan) => plan.lines === 'all'),
-    );
-    const { sockets } = await large.server.stats();
-    return {
-      schema: PROFILE_SCHEMA,
-      measuredAt,
-      machine,
-      limits,
-      transport,
-      sendBufferBytes: sockets.options.sendBufferBytes ?? null,
-      isPinned: cores !== undefined,
-      memory,
-      accepts,
-      windows,
-      remarks: [...remarksOn(windows, cores !== undefined), ...sockets.problems],
-    };
-  } finally {
-    await large.close();
   }
 
-  function startRig(): Promise<Rig> {
-    return Rig.start({ transport, cores, socketSendBufferBytes, heartbeatMs: HEARTBEAT_MS });
+  async function measureCompressed(): Promise<CompressedWindow[]> {
+    const kept: CompressedWindow[] = [];
+    await sleep(FREED_MS);
+    const rig = await startRig('shared');
+    try {
+      await publish(rig, COMPRESSED_WINDOWS, kept, 'compressed lines');
+    } finally {
+      await rig.close();
+    }
+    return kept;
+  }
+
+  function startRig(compress: 'off' | 'shared' = 'off'): Promise<Rig> {
+    const heartbeatMs = HEARTBEAT_MS;
+    return Rig.start({ transport, cores, socketSendBufferBytes, heartbeatMs, compress });
   }
 }
 
 /** Reports each step of the measurement. */
-function steps({ progress }: MeasureOptions): (what: string) => void {
-  const count = 1 + WINDOWS.length + MEMORY_STEPS.length + 1;
+function steps({ progress, compress }: MeasureOptions): (what: string) => void {
+  const compressed = compress === 'shared' ? COMPRESSED_WINDOWS.length : 0;
+  const count = 1 + WINDOWS.length + MEMORY_STEPS.length + 1 + compressed;
   let done = 0;
   return (what) => progress(done++ / count, what);
 }
@@ -209,8 +256,11 @@ function linesOf({ lines }: WindowPlan, all: number): number {
 }
 
 /** The length of one window. */
-export function windowSecondsOf(budgetMs: number): number {
-  const eachMs = (BUDGET_SHARE * budgetMs - OVERHEAD_MS) / (WINDOWS.length + 1);
+export function windowSecondsOf(budgetMs: number, compress: 'off' | 'shared' = 'off'): number {
+  const isCompressed = compress === 'shared';
+  const windows = WINDOWS.length + 1 + (isCompressed ? COMPRESSED_WINDOWS.length : 0);
+  const overheadMs = OVERHEAD_MS + (isCompressed ? COMPRESSED_OVERHEAD_MS : 0);
+  const eachMs = (BUDGET_SHARE * budgetMs - overheadMs) / windows;
   return Math.min(WINDOW_MS_MAX, Math.max(WINDOW_MS_MIN, eachMs)) / 1000;
 }
 
@@ -239,33 +289,4 @@ function slownessOf(windows: readonly Window[]): number {
   const { lines, acceptedPerSecond: eventsPerSecond, eventBytes, serverShare } = window;
   const typical = loadOf(TYPICAL_COSTS, { lines, eventsPerSecond, eventBytes }).busyShare;
   return Math.min(SLOWNESS_MAX, Math.max(SLOWNESS_MIN, serverShare / typical));
-}
-
-function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
-  // In the window without lines the other server is at work, which is not another process.
-  const othersShare = Math.max(
-    ...windows.filter(({ lines }) => lines > 0).map(({ strangerShare }) => strangerShare),
-  );
-  const faults = windows.reduce((total, window) => total + window.faults, 0);
-  const full = windows.filter(({ isClientLimited }) => isClientLimited).length;
-  return [
-    ...(isPinned
-      ? []
-      : ['server and clients shared their cores: CPU and latency are less reliable']),
-    ...(othersShare > OTHERS_SHARE_MAX
-      ? [
-          `other processes took up to ${percent(othersShare, 0)} of a core: measure again when ` +
-            'they are idle',
-        ]
-      : []),
-    ...(full > 0
-      ? [
-          `in ${full} of ${windows.length} runs the clients were at their limit: the server ` +
-            'may be faster than measured',
-        ]
-      : []),
-    ...(faults > 0
-      ? [`${decimal(faults)} deliveries were lost, doubled or out of order: something is wrong`]
-      : []),
-  ];
 }

@@ -29,6 +29,7 @@ export interface MeasuredServerOptions {
   readonly core: number | undefined;
   readonly heartbeatMs: number;
   readonly socketSendBufferBytes: number;
+  readonly compress?: 'off' | 'shared' | undefined;
 }
 
 /** One server. It ends with this process, however that ends. */
@@ -56,6 +57,7 @@ export class MeasuredServer {
     core,
     heartbeatMs,
     socketSendBufferBytes,
+    compress = 'off',
   }: MeasuredServerOptions): Promise<MeasuredServer> {
     const keys = { publishKey: newKey(), opsKey: newKey() };
     const settings = [
@@ -65,6 +67,8 @@ export class MeasuredServer {
       `${heartbeatMs}ms`,
       '--socket-send-buffer',
       String(socketSendBufferBytes),
+      '--compress',
+      compress,
     ];
     const program = [process.execPath, '--import', END_WITH_PARENT, MAIN, 'serve', ...settings];
     // This server must not inherit settings of another one. Keys are variables, since everyone who

@@ -1,6 +1,7 @@
 /** What a process needs under a demand: its own memory, the kernel's, and network bandwidth. */
 
 import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
+import { streamWriteBytesMax } from '../../native/builds.js';
 import { wireBytes, type Demand, type Load } from './cost-model.js';
 import { workingBytes, type Fit } from './fit.js';
 import { valueAt } from './least-squares.js';
@@ -14,10 +15,10 @@ const PACKET_FRAME_BYTES = 90;
 const CHUNK_FRAME_BYTES = 8;
 
 /**
- * The most that a stalled line keeps in user space: the refused write and the probe after it.
- * ARCHITECTURE.md, "Overload"
+ * The most that a stalled line keeps in user space: a cork whose flush failed, and the refused
+ * write or the probe after it. ARCHITECTURE.md, "Overload"
  */
-export const STALLED_USER_BYTES = 2 * CORK_WRITE_BYTES_MAX;
+export const STALLED_USER_BYTES = CORK_WRITE_BYTES_MAX + streamWriteBytesMax();
 
 /** User memory of a process under a demand. */
 export function userBytesOf(
@@ -35,12 +36,14 @@ export function kernelBytesOf({ kernel }: Fit, lines: number): number {
 /** Bytes on the network for one delivery: the event, and its share of the packets and the write. */
 export function packetBytesOf(
   { costs }: Fit,
-  { writesPerSecond, deliveriesPerSecond }: Load,
+  { writesPerSecond, bytesPerSecond, deliveriesPerSecond }: Load,
   eventBytes: number,
 ): number {
-  const writes = deliveriesPerSecond === 0 ? 1 : writesPerSecond / deliveriesPerSecond;
+  const isIdle = deliveriesPerSecond === 0;
+  const writes = isIdle ? 1 : writesPerSecond / deliveriesPerSecond;
+  const bytes = isIdle ? wireBytes(costs, eventBytes) : bytesPerSecond / deliveriesPerSecond;
   return (
-    wireBytes(costs, eventBytes) * (1 + PACKET_FRAME_BYTES / PACKET_DATA_BYTES) +
+    bytes * (1 + PACKET_FRAME_BYTES / PACKET_DATA_BYTES) +
     writes * (PACKET_FRAME_BYTES + CHUNK_FRAME_BYTES)
   );
 }

@@ -52,6 +52,17 @@ const CAPACITY_OPTIONS = {
     default: 'sse',
     help: 'transport of the measured lines',
   },
+  compress: {
+    ...OPTIONS.compress,
+    help: 'as on the server: plan for this, and say what the other would change',
+  },
+  sampleFile: {
+    flag: 'sample',
+    kind: file(),
+    default: undefined,
+    defaultMeans: 'made-up market ticks',
+    help: 'file with the data of an event in each row, by which compression is judged',
+  },
   lines: {
     flag: 'lines',
     kind: integer(100, 1_000_000),
@@ -118,6 +129,13 @@ export function parseCapacityOptions(
       'HOLDLINE_BAD_OPTION',
       '--save: --profile was given, too, and then there is no measurement to save; give ' +
         'one of them',
+    );
+  }
+  const { profileFile, compress, transport } = values;
+  if (profileFile === undefined && compress === 'shared' && transport === 'ws') {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      '--compress: WebSockets are not compressed; measure --transport sse or ndjson',
     );
   }
   const linesMax = linesUnder(fileLimit);

@@ -199,6 +199,6 @@ function remarksOn(
       ? ['no network card reports its speed: compare the bandwidth with that of your network']
       : []),
     'measured on loopback, where the sender also pays for the receiving side of the kernel: a ' +
-      'network card may cost less, TLS and compression cost more',
+      'network card may cost less, TLS costs more',
   ];
 }

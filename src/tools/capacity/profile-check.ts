@@ -1,6 +1,14 @@
 /** The shape of a kept profile: finds the first field that is not as it must be. */
 
-import type { Accept, Limits, MemoryStep, Profile, Window } from './profile.js';
+import type {
+  Accept,
+  BlockTime,
+  CompressedWindow,
+  Limits,
+  MemoryStep,
+  Profile,
+  Window,
+} from './profile.js';
 
 /** What is wrong with the value at a path such as /windows/0/lines; undefined when nothing is. */
 type Check = (value: unknown, path: string) => string | undefined;
@@ -34,8 +42,19 @@ const WINDOW: Shape<Window> = {
   p99Ms: orNull(amount),
   rssBytes: amount,
   faults: amount,
+  undelivered: optional(amount),
   isClientLimited: flag,
 };
+
+const COMPRESSED_WINDOW: Shape<CompressedWindow> = {
+  ...WINDOW,
+  blocksPerSecond: amount,
+  compressedPlainBytesPerSecond: amount,
+  compressedBytesPerSecond: amount,
+  compressorShare: amount,
+};
+
+const BLOCK_TIME: Shape<BlockTime> = { plainBytes: amount, us: amount };
 
 const LIMITS: Shape<Limits> = {
   cores: amount,
@@ -60,6 +79,8 @@ const PROFILE: Shape<Omit<Profile, 'schema'>> = {
   memory: list(object(MEMORY_STEP), 2),
   accepts: list(object(ACCEPT), 1),
   windows: list(object(WINDOW), 3),
+  blocks: optional(list(object(BLOCK_TIME), 1)),
+  compressed: optional(list(object(COMPRESSED_WINDOW), 1)),
   remarks: list(text, 0),
 };
 

@@ -49,8 +49,10 @@ export interface Window {
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly rssBytes: number;
-  /** Deliveries that were lost, doubled or out of order. */
+  /** Deliveries that were doubled, out of order, or missing although a later event came. */
   readonly faults: number;
+  /** Deliveries that had not come by the end: late, or lost. Absent in older profiles. */
+  readonly undelivered?: number;
   /** The clients or the publisher were at their limit, not the server. */
   readonly isClientLimited: boolean;
 }
@@ -70,6 +72,22 @@ export interface Limits {
   readonly linkBitsPerSecond?: number;
 }
 
+/** A window whose lines were compressed, and what the server's compressor did in it. */
+export interface CompressedWindow extends Window {
+  readonly blocksPerSecond: number;
+  readonly compressedPlainBytesPerSecond: number;
+  readonly compressedBytesPerSecond: number;
+  /** Share of a core that the compressor took. */
+  readonly compressorShare: number;
+}
+
+/** Blocks that `--compress shared` makes of so many plain bytes, on this machine. */
+export interface BlockTime {
+  readonly plainBytes: number;
+  /** Processor time of a block: the median. */
+  readonly us: number;
+}
+
 export interface Profile {
   readonly schema: typeof PROFILE_SCHEMA;
   /** ISO 8601. */
@@ -86,6 +104,10 @@ export interface Profile {
   readonly memory: readonly MemoryStep[];
   readonly accepts: readonly Accept[];
   readonly windows: readonly Window[];
+  /** The compressor's time. Absent in older profiles. */
+  readonly blocks?: readonly BlockTime[];
+  /** Windows with compressed lines: measured with `--compress shared` only. */
+  readonly compressed?: readonly CompressedWindow[];
   /** What a reader should know about the measurement, a sentence each. */
   readonly remarks: string[];
 }

@@ -2,6 +2,7 @@
 
 import Table from 'cli-table3';
 import { count, decimal, duration, percent, rough, size } from '../report/words.js';
+import type { CompressionChoice, Variant } from './compression-choice.js';
 import { loadOf } from './cost-model.js';
 import type { Fit } from './fit.js';
 import type { LimitName } from './limit-rows.js';
@@ -19,6 +20,11 @@ export interface WindowReport extends Window {
 /** What `--json` prints. */
 export interface CapacityReport {
   readonly plan: Plan;
+  /**
+   * The plan with and without `--compress shared`; null where the transport is not compressed, or
+   * the profile does not have the compressor's time.
+   */
+  readonly compression: CompressionChoice | null;
   readonly fit: Fit;
   readonly windows: readonly WindowReport[];
   readonly memory: Profile['memory'];
@@ -35,10 +41,12 @@ export function reportOf(
   fit: Fit,
   plan: Plan,
   remarks: readonly string[] = [],
+  compression: CompressionChoice | null = null,
 ): CapacityReport {
   const { memory, machine, measuredAt, transport, sendBufferBytes } = profile;
   return {
     plan,
+    compression,
     fit,
     windows: profile.windows.map((window) => windowReport(fit, window)),
     memory,
@@ -50,7 +58,9 @@ export function reportOf(
   };
 }
 
-function windowReport({ costs }: Fit, window: Window): WindowReport {
+function windowReport(fit: Fit, window: Window): WindowReport {
+  // No window has compressed lines.
+  const costs = { ...fit.costs, compression: undefined };
   const { lines, offeredPerSecond: eventsPerSecond, eventBytes } = window;
   const { busyShare, batchEvents, sweepMs } = loadOf(costs, { lines, eventsPerSecond, eventBytes });
   // The measured server sends more heartbeats than the default that the model assumes.
@@ -91,7 +101,10 @@ export function limitWords(name: LimitName): string {
 }
 
 /** The rows that people read first: name, value, and margin of error or a note. */
-export function planRows({ plan }: CapacityReport): [name: string, value: string, note: string][] {
+export function planRows({
+  plan,
+  compression,
+}: CapacityReport): [name: string, value: string, note: string][] {
   const { load } = plan;
   return [
     [
@@ -142,6 +155,7 @@ export function planRows({ plan }: CapacityReport): [name: string, value: string
       `${size(plan.egressBytesPerSecond.value)}/s`,
       sureness(plan.egressBytesPerSecond),
     ],
+    ...compressionRows(compression),
     [
       'latency starts to rise at',
       `${rough(plan.kneePerSecond.value)} events/s`,
@@ -157,6 +171,33 @@ export function planRows({ plan }: CapacityReport): [name: string, value: string
       duration(plan.comeBackSeconds.value * 1000),
       sureness(plan.comeBackSeconds),
     ],
+  ];
+}
+
+/** What compression changes, in the order of egress, CPU, latency; and which to choose. */
+export function compressionRows(
+  choice: CompressionChoice | null,
+): [name: string, value: string, note: string][] {
+  if (choice === null) return [];
+  const { off, shared, choose, why } = choice;
+  const row = (
+    name: string,
+    of: (variant: Variant) => string,
+    note = '',
+  ): [name: string, value: string, note: string] => [
+    `${name}, compress off | shared`,
+    `${of(off)} | ${of(shared)}`,
+    note,
+  ];
+  return [
+    row(
+      'bandwidth per process',
+      ({ egressBytesPerSecond }) => `${size(egressBytesPerSecond)}/s`,
+      `judged by ${choice.sample}`,
+    ),
+    row('CPU per process', ({ cpuShare }) => percent(cpuShare)),
+    row('latency p99', ({ p99Ms }) => duration(p99Ms)),
+    ['choose', `--compress ${choose}`, why],
   ];
 }
 

@@ -12,7 +12,8 @@ import { Fleet } from '../load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../load/run/round.js';
 import type { Cores } from './cores.js';
 import { MeasuredServer } from './measured-server.js';
-import type { Accept, MemoryStep, Profile, Window } from './profile.js';
+import { missesOf } from './misses.js';
+import type { Accept, CompressedWindow, MemoryStep, Profile, Window } from './profile.js';
 
 /** Share of the clients that read every event; the others count bytes. */
 const CHECKED_SHARE = 0.01;
@@ -38,6 +39,8 @@ export interface RigOptions {
   readonly cores: Cores | undefined;
   readonly socketSendBufferBytes: number;
   readonly heartbeatMs: number;
+  /** With `shared` the clients ask for gzip, too; by default off. */
+  readonly compress?: 'off' | 'shared' | undefined;
 }
 
 /** Events to publish. */
@@ -66,17 +69,20 @@ export class Rig {
     cores,
     socketSendBufferBytes,
     heartbeatMs,
+    compress = 'off',
   }: RigOptions): Promise<Rig> {
     const server = await MeasuredServer.start({
       core: cores?.server,
       heartbeatMs,
       socketSendBufferBytes,
+      compress,
     });
     try {
       const processes = Math.min(cores?.clients.length ?? 1, CLIENT_PROCESSES_MAX);
       const fleet = await Fleet.start({
         target: server.target,
         transport,
+        compress: compress === 'shared',
         processes,
         checkedShare: CHECKED_SHARE,
         cores: cores?.clients,
@@ -128,7 +134,7 @@ export class Rig {
   }
 
   /** Publishes, and waits until everything has arrived or nothing more does. */
-  publish(publishing: Publishing): Promise<Window> {
+  publish(publishing: Publishing): Promise<CompressedWindow> {
     const { ratePerSecond, eventBytes, seconds } = publishing;
     const round = new Round(this.#fleet, {
       target: this.server.target,
@@ -137,6 +143,9 @@ export class Rig {
       ratePerSecond,
       events: Math.max(1, Math.round(ratePerSecond * seconds)),
       publishKey: this.server.publishKey,
+      // All of it. With a window the books know the ids of what is missing, and whether later
+      // events came.
+      window: { fromMs: 0, untilMs: seconds * 1000 + SETTLE_MS },
     });
     return this.#watch(publishing, round);
   }
@@ -148,7 +157,7 @@ export class Rig {
   }
 
   /** Publishes, and samples the server while events are due. */
-  async #watch(publishing: Publishing, round: Round): Promise<Window> {
+  async #watch(publishing: Publishing, round: Round): Promise<CompressedWindow> {
     const before = await this.#totals();
     const playing = round.play();
     // If sampling fails first, this rejection must not stay unhandled.
@@ -176,11 +185,10 @@ export class Rig {
     const after = await this.#totals();
     const outcome = await playing;
     clearTimeout(timer);
-    const { lost, gaps, doubled, outOfOrder } = outcome.books;
-    // An event that nobody waited for is not lost, and neither is one in a gap that the server
-    // announced. Only the checked clients see gaps.
-    const faults = doubled + outOfOrder + (isCutShort || gaps > 0 ? 0 : lost);
-    return { ...this.#windowOf(before, after, publishing, rss, outcome), faults };
+    const { pending, unanswered } = outcome.publisher;
+    // What was published without an answer has no known id.
+    const misses = missesOf(outcome.books, isCutShort || pending > 0 || unanswered.size > 0);
+    return { ...this.#windowOf(before, after, publishing, rss, outcome), ...misses };
   }
 
   #windowOf(
@@ -189,7 +197,7 @@ export class Rig {
     { ratePerSecond, eventBytes }: Publishing,
     rss: readonly number[],
     outcome: RoundOutcome | undefined,
-  ): Window {
+  ): CompressedWindow {
     const seconds = (after.atUs - before.atUs) / 1e6;
     const counted = (name: CounterName): number =>
       (after.counters[name] - before.counters[name]) / seconds;
@@ -219,6 +227,10 @@ export class Rig {
       p99Ms: percentileMs(outcome, 99),
       rssBytes: sum(rss) / rss.length,
       faults: 0,
+      blocksPerSecond: counted('compress_blocks_total'),
+      compressedPlainBytesPerSecond: counted('compress_plain_bytes_total'),
+      compressedBytesPerSecond: counted('compress_bytes_total'),
+      compressorShare: counted('compress_seconds_total'),
       isClientLimited:
         (outcome?.bottlenecks.length ?? 0) > 0 || clients / this.#clientCores > CLIENT_BUSY_SHARE,
     };

@@ -22,6 +22,10 @@ export interface Answer {
   /** The header Holdline-Position; empty where it is missing. */
   readonly position: string;
   readonly text: string;
+  /** True with a Content-Encoding; its text is then not decoded. */
+  readonly isCoded: boolean;
+  /** True with a Content-Length. */
+  readonly hasLength: boolean;
   /** When it was complete, ms of `performance.now()`. */
   readonly atMs: number;
 }
@@ -48,8 +52,15 @@ export function ask(
       response.setEncoding('utf8');
       response.on('data', (piece: string) => (text += piece));
       response.on('end', () => {
-        const position = String(response.headers['holdline-position'] ?? '');
-        resolve({ status: response.statusCode!, position, text, atMs: performance.now() });
+        const { headers: given } = response;
+        resolve({
+          status: response.statusCode!,
+          position: String(given['holdline-position'] ?? ''),
+          text,
+          isCoded: given['content-encoding'] !== undefined,
+          hasLength: given['content-length'] !== undefined,
+          atMs: performance.now(),
+        });
       });
       response.on('error', (error) => resolve(error.message));
     });

@@ -42,6 +42,7 @@ export async function runDoctor(
 
 async function checkThrough({
   through: url,
+  direct: directUrl,
   throughIdleMs: idleMs,
   publishKey,
   lines,
@@ -49,6 +50,6 @@ async function checkThrough({
 }: DoctorSettings) {
   if (url === undefined) return undefined;
   if (!json) complain(`checking ${url} for about ${Math.ceil(idleMs / 1000)} s`);
-  const seen = await probePath({ url, publishKey, idleMs, answerMs: ANSWER_MS });
+  const seen = await probePath({ url, directUrl, publishKey, idleMs, answerMs: ANSWER_MS });
   return { seen, findings: checkPath(seen, lines) };
 }

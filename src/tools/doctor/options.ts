@@ -1,12 +1,22 @@
 /** The options of `holdline doctor`: one table gives its settings, their checks and its help. */
 
 import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
+import { HoldlineError } from '../../errors.js';
 import { WORKERS_MAX } from '../../limits.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { httpUrl, integer, time, yesOrNo } from '../../options/kinds.js';
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
+
+/** The URL of a channel. */
+const channelUrl = (): ReturnType<typeof httpUrl> =>
+  httpUrl(
+    /\/[A-Za-z0-9._~-]{1,128}$/,
+    'an http or https URL of a channel as clients ask for it, such as ' +
+      'https://events.example/doctor',
+    'https?',
+  );
 
 const DOCTOR_OPTIONS = {
   lines: {
@@ -17,17 +27,20 @@ const DOCTOR_OPTIONS = {
   },
   through: {
     flag: 'through',
-    kind: httpUrl(
-      /\/[A-Za-z0-9._~-]{1,128}$/,
-      'an http or https URL of a channel as clients ask for it, such as ' +
-        'https://events.example/doctor',
-      'https?',
-    ),
+    kind: channelUrl(),
     default: undefined,
     defaultMeans: 'none, which checks the machine only',
     help:
       'also check the proxy in front of a server: subscribe to this channel and publish a ' +
       'few events to it',
+  },
+  direct: {
+    flag: 'direct',
+    kind: channelUrl(),
+    default: undefined,
+    help:
+      'the same channel at the server itself, as the proxy reaches it: with --through, says ' +
+      'whether the proxy undoes compression',
   },
   throughIdleMs: {
     flag: 'through-idle',
@@ -74,7 +87,13 @@ export function parseDoctorOptions(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): { readonly values: DoctorSettings; readonly warnings: readonly string[] } {
-  return parseOptions('doctor', DOCTOR_OPTIONS, args, env);
+  const parsed = parseOptions('doctor', DOCTOR_OPTIONS, args, env);
+  if (parsed.values.direct !== undefined && parsed.values.through === undefined)
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      '--direct: there is nothing to compare it with; give --through, too',
+    );
+  return parsed;
 }
 
 /** What `holdline doctor --help` prints. */

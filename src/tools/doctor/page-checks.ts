@@ -5,7 +5,8 @@ import { statusInWords } from './answer-check.js';
 import { found, type Finding } from './finding.js';
 import type { Handshake } from './handshake.js';
 import { HOST_KEPT, UPGRADES } from './proxy-lines.js';
-import type { ProxyPath, ProbeEvent } from './proxy-path.js';
+import type { ProbeEvent } from './probe-publisher.js';
+import type { ProxyPath } from './proxy-path.js';
 
 /** Checks that a WebSocket opens, and that messages come. */
 export function checkWebSocket({ webSocket, events }: ProxyPath): Finding | undefined {

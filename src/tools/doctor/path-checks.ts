@@ -2,10 +2,12 @@
 
 import { count, decimal, duration } from '../report/words.js';
 import { checkAnswer } from './answer-check.js';
+import { checkCompression } from './compression-check.js';
 import { found, type Finding, type Level } from './finding.js';
 import { checkOwnOrigin, checkWebSocket } from './page-checks.js';
 import { PATIENT, UNBUFFERED } from './proxy-lines.js';
-import { LATE_MS, type ProxyPath, type ProbeEvent } from './proxy-path.js';
+import { LATE_MS, type ProbeEvent } from './probe-publisher.js';
+import type { ProxyPath } from './proxy-path.js';
 
 /** An event that arrives later than this was held back by a buffer, ms. */
 const HELD_MS = 1_000;
@@ -64,20 +66,6 @@ function checkContentType(path: ProxyPath): Finding | undefined {
     `an EventSource gives up for good on anything but ${STREAM_TYPE}`,
     'remove what sets Content-Type: nginx default_type and add_header, haproxy http-response ' +
       'set-header',
-  );
-}
-
-function checkCompression(path: ProxyPath, lines: number): Finding | undefined {
-  if (!isOpened(path)) return undefined;
-  const encoding = path.head?.headers['content-encoding'];
-  return found(
-    'compression',
-    encoding === undefined ? 'ok' : 'advice',
-    encoding ?? 'none',
-    `a compressor for each of ${decimal(lines)} streams takes about 100 KB, and time for each ` +
-      'event, and may hold events back',
-    'do not compress text/event-stream: nginx gzip_types, haproxy compression type, caddy ' +
-      'encode; Holdline asks for that with no-transform',
   );
 }
 

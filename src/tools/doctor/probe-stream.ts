@@ -2,7 +2,7 @@
 
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
-import { createBrotliDecompress, createUnzip } from 'node:zlib';
+import { constants, createBrotliDecompress, createUnzip } from 'node:zlib';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { send } from './ask.js';
 
@@ -11,6 +11,19 @@ const KEPT_CHARACTERS_MAX = 64 * 1024;
 
 /** Comments, ids and retry times, which Holdline also sends in blocks without data. */
 const ROW_WITHOUT_DATA = /^(?::|id\b|retry\b).*$/gm;
+
+/**
+ * How a stream's bytes are coded: not at all, by a Holdline (`shared` by all lines), or by
+ * something else, such as a proxy (`added`).
+ */
+export type Coding = 'plain' | 'shared' | 'added';
+
+/**
+ * How a Holdline's gzip stream begins (core/gzip.ts): a header of no name, time or system, and a
+ * stored block that is not the last. A compressor writes so few bytes of text in a block with
+ * Huffman codes, which is shorter.
+ */
+const SHARED_HEAD = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 0]);
 
 /** What answered, before any of the body. */
 export interface Head {
@@ -53,6 +66,8 @@ export class ProbeStream {
   blocks = 0;
   /** Text of an answer that is no stream. */
   refusal = '';
+  /** How the stream is coded; undefined until that is known. */
+  coding: Coding | undefined;
   readonly #prefix: string;
   /** When data with the prefix arrived, by that data; ms of `performance.now()`. */
   readonly #seenAtMs = new Map<string, number>();
@@ -111,6 +126,7 @@ export class ProbeStream {
       headers: headersOf(response),
       afterMs: performance.now() - this.#startedMs,
     };
+    this.#watchCoding(response);
     const body = decoded(response);
     body.setEncoding('utf8');
     body.on('data', (text: string) => this.#read(text));
@@ -118,6 +134,24 @@ export class ProbeStream {
     body.on('error', () => this.#finish('cut'));
     response.on('error', () => this.#finish('cut'));
     this.#changed();
+  }
+
+  /** Notes the coding: of gzip by the first bytes, which are passed on untouched. */
+  #watchCoding(response: IncomingMessage): void {
+    const encoding = response.headers['content-encoding'] ?? 'identity';
+    if (encoding !== 'gzip') {
+      this.coding = encoding === 'identity' ? 'plain' : 'added';
+      return;
+    }
+    let begin = Buffer.alloc(0);
+    const read = (bytes: Buffer): void => {
+      begin = Buffer.concat([begin, bytes]).subarray(0, SHARED_HEAD.length);
+      if (begin.length < SHARED_HEAD.length) return;
+      response.off('data', read);
+      this.coding = begin.equals(SHARED_HEAD) ? 'shared' : 'added';
+      this.#changed();
+    };
+    response.on('data', read);
   }
 
   #read(text: string): void {
@@ -153,9 +187,11 @@ export class ProbeStream {
   }
 }
 
-/** The body without the compression that something on the path has added. */
+/** The body without its compression. */
 function decoded(response: IncomingMessage): Readable {
   const encoding = response.headers['content-encoding'];
-  if (encoding === 'gzip' || encoding === 'deflate') return response.pipe(createUnzip());
+  // A Holdline's streams have no trailer (docs/compression.md).
+  if (encoding === 'gzip' || encoding === 'deflate')
+    return response.pipe(createUnzip({ finishFlush: constants.Z_SYNC_FLUSH }));
   return encoding === 'br' ? response.pipe(createBrotliDecompress()) : response;
 }

@@ -5,15 +5,19 @@
 
 import { randomBytes } from 'node:crypto';
 import { ask } from './ask.js';
+import {
+  POLLED_DATA_BYTES,
+  probeDirect,
+  probePollLength,
+  type CompressionSeen,
+} from './compression-probe.js';
 import { shakeHands, type Handshake } from './handshake.js';
 import { probeOwnOrigin, type OwnOrigin } from './own-origin.js';
+import { isLateEvent, LATE_MS, ProbePublisher, type ProbeEvent } from './probe-publisher.js';
 import { ProbeStream, type End, type Head } from './probe-stream.js';
 
 /** An answer, a first block or an event that takes longer counts as held back, ms. */
 export const ANSWER_MS = 3_000;
-
-/** An event that arrives later than this after its publish was answered is late, ms. */
-export const LATE_MS = 100;
 
 /** Late events are tried again up to so many times; the fastest counts. */
 const EVENTS_MAX = 3;
@@ -25,23 +29,13 @@ const FOLLOWING_MS = 500;
 export interface ProbeOptions {
   /** The URL of a channel. */
   readonly url: string;
+  /** The URL of the same channel at the server itself; undefined where it was not given. */
+  readonly directUrl?: string | undefined;
   readonly publishKey: string | undefined;
   /** How long the stream stays without an event. */
   readonly idleMs: number;
   /** How long each answer, first block or event may take, ms. */
   readonly answerMs: number;
-}
-
-/** An event that was published, and when it arrived. */
-export interface ProbeEvent {
-  readonly id: number;
-  /** Lines on the channel at the server that took it. */
-  readonly subscribers: number;
-  /**
-   * From the answer to its publish until it arrived on the stream, ms: 0 where it arrived before
-   * the answer, null where it did not arrive.
-   */
-  readonly afterMs: number | null;
 }
 
 /** What was seen on the path; null is what could not be seen. */
@@ -60,6 +54,8 @@ export interface ProxyPath {
   readonly publishRefusal: string | null;
   /** Whether the same poll had different answers before and after the events. */
   readonly pollIsFresh: boolean | null;
+  /** What becomes of compression. */
+  readonly compression: CompressionSeen;
   /** A WebSocket on the channel. */
   readonly webSocket: Handshake | null;
   /** A page of the URL's origin. */
@@ -95,13 +91,13 @@ class Probe {
   /** Prefix of the data of every event of this probe. */
   readonly #token = `holdline doctor ${randomBytes(8).toString('hex')}`;
   readonly #stream: ProbeStream;
-  #published = 0;
-  #publishRefusal: string | null = null;
+  readonly #publisher: ProbePublisher;
 
   constructor(options: ProbeOptions) {
     this.#options = options;
     this.#url = new URL(options.url);
     this.#stream = new ProbeStream(this.#url, {}, this.#token);
+    this.#publisher = new ProbePublisher({ ...options, url: this.#url, token: this.#token });
   }
 
   async go(): Promise<ProxyPath> {
@@ -120,9 +116,12 @@ class Probe {
     const pollIsFresh = after === null ? null : after !== before;
     // Where neither the stream nor a publish was answered, nothing else will be.
     const isAnswered = stream.head !== undefined || events.length > 0;
+    const isLate = events.length > 0 && events.every(isLateEvent);
+    const isHeldBack = stream.firstAfterMs === undefined || isLate;
     const seen = {
       events,
       pollIsFresh,
+      compression: await this.#watchCompression(isAnswered && isHeldBack),
       webSocket: isAnswered ? await this.#openWebSocket(events) : null,
       ownOrigin: isAnswered ? await this.#askAsPage() : null,
     };
@@ -133,7 +132,9 @@ class Probe {
     const comeback = await this.#comeBack(events.at(-1)?.id ?? stream.position ?? 0);
     const idle = await this.#idle();
     const lateEvent =
-      stream.end === undefined && events.length > 0 ? ((await this.#publish()) ?? null) : null;
+      stream.end === undefined && events.length > 0
+        ? ((await this.#publisher.publish(this.#stream)) ?? null)
+        : null;
     return this.#path({ ...seen, comeback, idle, lateEvent });
   }
 
@@ -148,8 +149,14 @@ class Probe {
         firstAfterMs === undefined ? null : { afterMs: firstAfterMs, position: position ?? null },
       events: [],
       lateEvent: null,
-      publishRefusal: this.#publishRefusal,
+      publishRefusal: this.#publisher.refusal,
       pollIsFresh: null,
+      compression: {
+        coding: this.#stream.coding ?? null,
+        direct: null,
+        pollHasLength: null,
+        plainArrives: null,
+      },
       webSocket: null,
       ownOrigin: null,
       comeback: null,
@@ -163,44 +170,57 @@ class Probe {
   async #publishEvents(): Promise<ProbeEvent[]> {
     const events: ProbeEvent[] = [];
     while (events.length < EVENTS_MAX) {
-      const event = await this.#publish();
+      const event = await this.#publisher.publish(this.#stream);
       if (event === undefined) break;
       events.push(event);
       // When one has not arrived in all that time, others will not either.
-      if (event.afterMs === null || event.afterMs <= LATE_MS) break;
+      if (event.afterMs === null || !isLateEvent(event)) break;
     }
     return events;
   }
 
-  /** Publishes an event and waits for it; undefined when it was not accepted. */
-  async #publish(): Promise<ProbeEvent | undefined> {
-    const { publishKey } = this.#options;
-    const data = `${this.#token} ${++this.#published}`;
-    const url = new URL(this.#url);
-    url.searchParams.set('event', 'holdline-doctor');
-    const authorization: Record<string, string> =
-      publishKey === undefined ? {} : { Authorization: `Bearer ${publishKey}` };
-    const headers = { 'Content-Type': 'text/plain', ...authorization };
-    const answer = await ask(url, { method: 'POST', headers, body: data }, this.#options.answerMs);
-    const receipt =
-      typeof answer === 'string' || answer.status !== 200 ? undefined : receiptIn(answer.text);
-    if (receipt === undefined || typeof answer === 'string') {
-      this.#publishRefusal =
-        typeof answer === 'string'
-          ? answer
-          : `${answer.status} ${answer.text.trim().slice(0, 300)}`;
-      return undefined;
-    }
-    const stream = this.#stream;
-    await stream.waitFor(
-      () => stream.seenAtMs(data) !== undefined || stream.end !== undefined,
-      this.#options.answerMs,
-    );
-    const seenAtMs = stream.seenAtMs(data);
+  /** Asks the server itself, and what explains the difference. */
+  async #watchCompression(isHeld: boolean): Promise<CompressionSeen> {
+    const { directUrl, answerMs } = this.#options;
+    const coding = this.#stream.coding ?? null;
+    const direct = directUrl === undefined ? null : await probeDirect(new URL(directUrl), answerMs);
+    const isUndone = coding === 'plain' && direct?.coding === 'shared';
     return {
-      ...receipt,
-      afterMs: seenAtMs === undefined ? null : Math.max(0, seenAtMs - answer.atMs),
+      coding,
+      direct,
+      pollHasLength: isUndone ? await this.#pollsWithLength() : null,
+      plainArrives: isHeld ? await this.#arrivesPlain() : null,
     };
+  }
+
+  /** See {@link CompressionSeen.pollHasLength}. */
+  async #pollsWithLength(): Promise<boolean | null> {
+    const event = await this.#publisher.publish(this.#stream, POLLED_DATA_BYTES);
+    if (event === undefined) return null;
+    return probePollLength(this.#url, event.id - 1, this.#options.answerMs);
+  }
+
+  /** See {@link CompressionSeen.plainArrives}. */
+  async #arrivesPlain(): Promise<boolean | null> {
+    const { answerMs } = this.#options;
+    const coded = new ProbeStream(this.#url, {}, this.#token);
+    const plain = new ProbeStream(this.#url, { 'Accept-Encoding': 'identity' }, this.#token);
+    await plain.waitFor(
+      () => plain.end !== undefined || plain.firstAfterMs !== undefined,
+      answerMs,
+    );
+    // One that is held back shows nothing when it opens.
+    await coded.waitFor(
+      () => coded.end !== undefined || coded.firstAfterMs !== undefined,
+      FOLLOWING_MS,
+    );
+    const isOpen = plain.coding === 'plain' && plain.firstAfterMs !== undefined;
+    const event = isOpen ? await this.#publisher.publish(plain) : undefined;
+    const hasArrived = (): boolean => coded.seenAtMs(this.#publisher.newest) !== undefined;
+    if (event !== undefined) await coded.waitFor(hasArrived, LATE_MS);
+    plain.close();
+    coded.close();
+    return event === undefined ? null : !isLateEvent(event) && !hasArrived();
   }
 
   /** The answer to a short-poll, always the same one, as text; null when it is no poll's answer. */
@@ -249,17 +269,5 @@ class Probe {
     const before = stream.blocks;
     await stream.waitFor(() => stream.end !== undefined, idleMs);
     return { askedMs: idleMs, blocks: stream.blocks - before };
-  }
-}
-
-/** The receipt in the answer to a publish; undefined when it is something else. */
-function receiptIn(text: string): Pick<ProbeEvent, 'id' | 'subscribers'> | undefined {
-  try {
-    const { id, subscribers } = JSON.parse(text) as { id?: unknown; subscribers?: unknown };
-    return typeof id === 'number' && typeof subscribers === 'number'
-      ? { id, subscribers }
-      : undefined;
-  } catch {
-    return undefined;
   }
 }

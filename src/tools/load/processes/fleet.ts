@@ -25,6 +25,8 @@ const DEFAULT_POLL_INTERVAL_MS = 2_000;
 export interface FleetOptions {
   readonly target: Target;
   readonly transport: ClientKind;
+  /** Event streams and NDJSON streams ask for gzip; false by default. */
+  readonly compress?: boolean;
   readonly processes: number;
   /**
    * Share of the normal clients that are checked for every event, 0 to 1; at least one in each
@@ -86,12 +88,18 @@ export class Fleet {
   #seconds: Seconds;
 
   private constructor(options: FleetOptions) {
-    const { processes, cores, byteCounter, target, transport } = options;
+    const { processes, cores, byteCounter, target, transport, compress } = options;
     this.#options = options;
     this.#counter =
       byteCounter === undefined
         ? undefined
-        : new CountingProcess(byteCounter, target, transport, cores?.[processes % cores.length]);
+        : new CountingProcess(
+            byteCounter,
+            target,
+            transport,
+            cores?.[processes % cores.length],
+            compress,
+          );
     this.#seconds = new Seconds(processes);
     this.#processes = Array.from(
       { length: processes },
@@ -103,11 +111,12 @@ export class Fleet {
   /** Starts the processes. Throws {@link RunFailure} when they cannot be started. */
   static async start(options: FleetOptions): Promise<Fleet> {
     const { target, transport, processes, mix = NO_MIX, comeBack = false, byteCounter } = options;
-    const { pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = options;
+    const { pollIntervalMs = DEFAULT_POLL_INTERVAL_MS, compress = false } = options;
     const fleet = new Fleet(options);
     const cohortOptions = {
       target,
       transport,
+      compress,
       processes,
       checkedShare: byteCounter === undefined ? options.checkedShare : 1,
       mix,
@@ -193,7 +202,7 @@ export class Fleet {
     const round = { shape, events, startUs, clients: this.#rows, window };
     const counts = await this.#order('begin', () => round);
     if (this.#counter === undefined) return totalsOf(counts);
-    await this.#counter.begin();
+    await this.#counter.begin(shape);
     return totalsOf([...counts, await this.#counter.readCounts()]);
   }
 

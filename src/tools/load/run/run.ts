@@ -14,6 +14,8 @@ export interface Outcome extends RoundOutcome {
   /** From the first connect until all clients had subscribed. */
   readonly connectSeconds: number;
   readonly wasStopped: boolean;
+  /** Clients asked for gzip. */
+  readonly compress: boolean;
   /** What the server took. */
   readonly meter: ProcessMeter;
 }
@@ -67,6 +69,7 @@ export class Run {
       url,
       publishUrl,
       transport,
+      compress,
       processes,
       checkedShare,
       pollIntervalMs,
@@ -82,6 +85,7 @@ export class Run {
     const fleet = await Fleet.start({
       target,
       transport,
+      compress,
       processes,
       checkedShare,
       mix: mixOf(this.#settings),
@@ -102,7 +106,8 @@ export class Run {
         herdAtMs,
       });
       const outcome = await this.#round.play();
-      return { ...outcome, startedAt, connectSeconds, wasStopped: this.#stops > 0, meter };
+      const wasStopped = this.#stops > 0;
+      return { ...outcome, startedAt, connectSeconds, wasStopped, compress, meter };
     } finally {
       meter.stop();
       await fleet.close();

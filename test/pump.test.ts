@@ -1,0 +1,88 @@
+/**
+ * The pump: how it cuts what lines are owed into writes, and what it counts, by lines in step and
+ * not in step.
+ */
+import { describe, expect, test } from 'vitest';
+import { CORK_WRITE_BYTES_MAX, LARGE_WRITE_BYTES_MAX } from '../src/limits.js';
+import { LIVE } from '../src/core/position.js';
+import { FakeHub, ids, idsOf } from './support/fake-hub.js';
+
+const KB = 'x'.repeat(1000);
+const MANY = 100;
+
+describe.each([
+  ['small', CORK_WRITE_BYTES_MAX],
+  ['large', LARGE_WRITE_BYTES_MAX],
+])('%s writes', (_size, writeBytesMax) => {
+  test('bring each line of a stream what it is owed in as few as possible, and no larger', async () => {
+    const fake = new FakeHub({ writeBytesMax });
+    const lines = Array.from({ length: MANY }, () => fake.join('c'));
+    for (const { socket } of lines) socket.forgetWrites();
+    await fake.publish('c', ...Array.from({ length: 50 }, () => KB));
+    await fake.settle(...lines);
+    const { writtenBytes } = lines[0]!.socket;
+    const writes = Math.ceil(50 / Math.floor(writeBytesMax / (writtenBytes / 50)));
+    for (const line of lines) {
+      expect(idsOf(line.text)).toEqual(ids(1, 50));
+      expect(line.socket.writes).toBe(writes);
+      expect(line.socket.largestBytes).toBeLessThanOrEqual(writeBytesMax);
+    }
+    expect(fake.counters.writes_total).toBe(MANY * writes);
+    expect(fake.counters.written_bytes_total).toBe(MANY * writtenBytes);
+    expect(fake.counters.deliveries_total).toBe(MANY * 50);
+  });
+
+  test('never enlarge the messages of a WebSocket', async () => {
+    const fake = new FakeHub({ writeBytesMax });
+    const line = fake.join('c', LIVE, Infinity, 'websocket');
+    await fake.publish('c', ...Array.from({ length: 50 }, () => KB));
+    await fake.settle(line);
+    expect(line.socket.largestBytes).toBeLessThanOrEqual(CORK_WRITE_BYTES_MAX);
+    expect(fake.counters.deliveries_total).toBe(50);
+  });
+
+  test('bring a larger frame in pieces', async () => {
+    const fake = new FakeHub({ writeBytesMax });
+    const line = fake.join('c');
+    line.socket.forgetWrites();
+    await fake.publish('c', 'x'.repeat(200_000));
+    await fake.settle(line);
+    expect(line.socket.largestBytes).toBe(writeBytesMax);
+    expect(line.socket.writes).toBe(Math.ceil(line.socket.writtenBytes / writeBytesMax));
+    expect(idsOf(line.text)).toEqual([1]);
+  });
+});
+
+describe('a line among many in step', () => {
+  test('that refuses bytes is left alone, while the others are given everything', async () => {
+    const fake = new FakeHub();
+    const lines = Array.from({ length: MANY }, (_, nth) =>
+      fake.join('c', LIVE, nth % 10 === 3 ? 3_000 : Infinity),
+    );
+    for (const { socket } of lines) socket.forgetWrites();
+    for (let round = 0; round < 6; round++) {
+      await fake.publish('c', KB);
+      await fake.settle();
+    }
+    expect(fake.counters.lines_stalled_total).toBe(10);
+    const full = lines.filter(({ socket }) => socket.capacityBytes === Infinity);
+    for (const { socket } of full) expect(socket.writes).toBe(6);
+    for (const line of lines) if (!full.includes(line)) expect(line.socket.writes).toBe(4);
+    expect(fake.counters.deliveries_total).toBe(90 * 6 + 10 * 4);
+    await fake.settle(...lines);
+    for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1, 6));
+    expect(fake.counters.deliveries_total).toBe(MANY * 6);
+  });
+
+  test('that joined in the middle of a sweep is given what came after it, and nothing before', async () => {
+    const fake = new FakeHub({}, 0.1);
+    const lines = Array.from({ length: MANY }, () => fake.join('c'));
+    await fake.publish('c', KB);
+    await fake.clock.turn();
+    const late = fake.join('c');
+    await fake.publish('c', KB);
+    await fake.settle(late, ...lines);
+    for (const line of lines) expect(idsOf(line.text)).toEqual([1, 2]);
+    expect(idsOf(late.text)).toEqual([2]);
+  });
+});
