@@ -63,6 +63,8 @@ export class Channel<Group extends Reader = Reader>
   readonly groups: Group[] = [];
   /** Lines over all groups. */
   lineCount = 0;
+  /** Of them, what compression saves a sweep, in whole lines. Written by core/group.ts. */
+  savedLineCount = 0;
   /** True while nothing was ever published here and only lines hold the name. core/channels.ts */
   isOfReaders = false;
   /** Groups with a line in grace. Written by core/grace-windows.ts. */
@@ -157,12 +159,15 @@ export class Channel<Group extends Reader = Reader>
 
   /**
    * Bytes that may be held beyond what every healthy line has been given. More lines make it
-   * smaller, since a sweep takes longer to write to them. Whole corks: a short one costs a line
-   * nearly as much as a full one.
+   * smaller, since a sweep takes longer to write to them; of compressed ones it writes as many more
+   * as it has fewer bytes for each. Whole corks: a short one costs a line nearly as much as a full
+   * one.
    */
   get inFlightWindowBytes(): number {
     const { sweepWorkBytes } = this.#settings;
-    const corks = Math.floor(sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES_MAX);
+    // Lines may have left since the last sweep.
+    const lines = Math.max(1, this.lineCount - this.savedLineCount);
+    const corks = Math.floor(sweepWorkBytes / lines / CORK_WRITE_BYTES_MAX);
     return CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
   }
 

@@ -87,6 +87,9 @@ export class CompressedSlices {
   /** Bytes of the slices that are kept. */
   keptBytes = 0;
 
+  /** Plain bytes ÷ compressed ones of the last slice that says something about it; at least 1. */
+  ratio = 1;
+
   readonly #compressor: Compressor;
   readonly #counters: Counters;
   /** All lines are brought to this id. */
@@ -235,6 +238,7 @@ export class CompressedSlices {
     if (events === 0 || plain.length > COMPRESS_BLOCK_BYTES_MAX) return undefined;
     const bytes = this.#compressor.deflate(plain, dictionaryFrom(group, first, entry.cursor));
     if (plain.length >= JUDGED_BYTES) {
+      this.ratio = Math.max(1, plain.length / bytes.length);
       const fitting = (CORK_SHARE * CORK_WRITE_BYTES_MAX * plain.length) / bytes.length;
       this.#sliceBytesMax = Math.max(
         STORED_PLAIN_BYTES_MAX,

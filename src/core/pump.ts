@@ -189,6 +189,7 @@ export class Pump {
     if (row >= 0) return false;
     if (group.sweepHead > group.sweptThrough) group.sweptThrough = group.sweepHead;
     if (group.graceThrough !== Infinity) this.grace.update(group);
+    if (compressed !== undefined) group.countSaved(compressed.ratio);
     this.#counters.sweeps_total++;
     this.#owner.swept(group);
     const isDone = !group.behind && set.newestId <= group.sweepHead;

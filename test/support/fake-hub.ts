@@ -10,7 +10,7 @@ import { makeCounters } from '../../src/counters.js';
 import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
 import { FakePoll, fakePollMode } from './fake-poll.js';
-import { FakeSocket, fakeModes, type ModeName } from './fake-port.js';
+import { FakeSocket, fakeModes, gzipMode, type ModeName } from './fake-port.js';
 
 const MIB = 1024 * 1024;
 
@@ -67,11 +67,12 @@ export class FakeHub {
     path: string,
     position: Position = LIVE,
     capacityBytes = Infinity,
-    by?: ModeName,
+    by?: ModeName | 'sse-gzip',
     owner: Owner = NOBODY,
   ): FakeLine {
     const channels = path.split(',');
-    const mode = this.#modes[by ?? (channels.length > 1 ? 'sse-env' : 'sse')];
+    const name = by ?? (channels.length > 1 ? 'sse-env' : 'sse');
+    const mode = name === 'sse-gzip' ? gzipMode(this.#modes.sse) : this.#modes[name];
     const socket = new FakeSocket(
       path,
       capacityBytes,
