@@ -14,12 +14,18 @@ import type { Opened, Visit } from './visit.js';
 /** What came to the clients in the window. */
 export interface WindowSeen {
   seconds: number;
-  /** Events delivered on all lines: bytes of all lines ÷ bytes per event of the checked ones. */
+  /**
+   * Events delivered on all lines: bytes of all lines ÷ bytes per event of the checked ones. Of
+   * gzip all of them are read.
+   */
   deliveries: number;
   wireBytes: number;
   wireBytesPerEvent: number;
   reads: number;
   cpuSeconds: number;
+  /** Where lines are gzip: their bytes without HTTP's framing, and what they decode to; else 0. */
+  gzipBytes: number;
+  plainBytes: number;
 }
 
 /** What was published. */
@@ -252,13 +258,17 @@ function windowSeen(before: FleetTotals, after: FleetTotals): WindowSeen {
   const events = grown(({ tally }) => tally.checkedEvents);
   const wireBytesPerEvent =
     events === 0 ? 0 : grown(({ tally }) => tally.checkedWireBytes) / events;
+  const gzipBytes = grown(({ tally }) => tally.gzipBytes);
+  const derived = wireBytesPerEvent === 0 ? 0 : wireBytes / wireBytesPerEvent;
   return {
     seconds,
-    deliveries: wireBytesPerEvent === 0 ? 0 : wireBytes / wireBytesPerEvent,
+    deliveries: gzipBytes === 0 ? derived : events + grown(({ tally }) => tally.countedEvents),
     wireBytes,
     wireBytesPerEvent,
     reads: grown(({ tally }) => tally.reads),
     cpuSeconds: grown((counts) => counts.cpuSeconds),
+    gzipBytes,
+    plainBytes: grown(({ tally }) => tally.plainBytes),
   };
 }
 

@@ -50,6 +50,12 @@ const LOAD_OPTIONS = {
     default: 'sse',
     help: 'transport of the clients',
   },
+  compress: {
+    flag: 'compress',
+    kind: yesOrNo(),
+    default: false,
+    help: 'ask for gzip on event streams and NDJSON, and read it; shows what it saves',
+  },
   connections: {
     flag: 'connections',
     kind: integer(1, 1_000_000),
@@ -213,6 +219,7 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
     stalledShare,
     slowReaders: slow,
     transport,
+    compress,
     herdAtMs,
     durationMs,
   } = values;
@@ -241,6 +248,8 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
   if (isPoll && (stalledShare > 0 || slow !== undefined)) {
     return `--stalled and --slow-readers: a client that polls asks for what it reads, so leave them out with --transport ${transport}`;
   }
+  if (compress && transport !== 'sse' && transport !== 'ndjson')
+    return `--compress: only streams are compressed (--transport sse, ndjson), so leave it out with --transport ${transport}`;
   if (herdAtMs !== undefined && herdAtMs >= durationMs) {
     return `--herd: events are published for ${durationMs} ms (--duration), so ${herdAtMs} ms is too late`;
   }

@@ -40,7 +40,13 @@ export interface Part {
     readonly mostLost: number;
     /** Clients that came back without knowing their position; no other figure has them. */
     readonly unplaced: number;
+    /** Events that came out of order or again, where lines are gzip: then they are read. */
+    readonly disordered: number;
+    /** Clients whose gzip could not be read; no other figure has them. */
+    readonly unread: number;
   };
+  /** Lines that are not gzip. */
+  readonly uncompressed: number;
   /** Gaps that were reported to normal clients. */
   readonly gaps: number;
   readonly slow: {
@@ -84,7 +90,10 @@ export interface Books {
   readonly gapLost: number;
   /** Deliveries that did not come without a report. */
   readonly lost: number;
-  /** What came to a checked client again, and what came out of order. */
+  /**
+   * What came to a checked client again, and what came out of order; of clients that are not
+   * checked, where their lines are gzip, the second has both.
+   */
   readonly doubled: number;
   readonly outOfOrder: number;
   /** Gaps that were reported to clients. */
@@ -94,6 +103,10 @@ export interface Books {
   readonly countedClients: number;
   /** Counted clients that came back without knowing their position; no figure has them. */
   readonly unplacedClients: number;
+  /** Counted clients whose gzip could not be read; no figure has them. */
+  readonly unreadClients: number;
+  /** Lines that are not gzip. */
+  readonly uncompressedLines: number;
   /** Clients that each of these happened to, and the most that one client lost. */
   readonly losers: number;
   readonly doublers: number;
@@ -177,11 +190,13 @@ export function booksOf(parts: readonly Part[], published: number): Books {
     gapLost,
     lost: expected - delivered - gapLost,
     doubled: sum(({ checked }) => checked.doubled),
-    outOfOrder: sum(({ checked }) => checked.outOfOrder),
+    outOfOrder: sum(({ checked, counted }) => checked.outOfOrder + counted.disordered),
     gaps: sum(({ gaps }) => gaps),
     checkedClients,
     countedClients,
     unplacedClients: sum(({ counted }) => counted.unplaced),
+    unreadClients: sum(({ counted }) => counted.unread),
+    uncompressedLines: sum(({ uncompressed }) => uncompressed),
     losers: sum(({ checked, counted }) => checked.losers + counted.losers),
     doublers: sum(({ checked }) => checked.doublers),
     disordered: sum(({ checked }) => checked.disordered),

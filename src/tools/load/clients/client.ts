@@ -11,6 +11,7 @@ import { nowUs } from '../books/clock.js';
 import { AnswerReader, type AnswerSink, type Head } from './http.js';
 import type { Ledger, ReportedGap } from '../books/ledger.js';
 import type { Role } from './mix.js';
+import type { SharedBlocks } from './shared-blocks.js';
 import type { Tally } from './tally.js';
 
 /** What the clients of a process share. */
@@ -18,6 +19,10 @@ export interface SharedContext {
   readonly target: Target;
   readonly format: EventFormat;
   readonly tally: Tally;
+  /** True when lines ask for gzip. */
+  readonly compress: boolean;
+  /** What lines that are not checked share of it. */
+  readonly blocks: SharedBlocks;
   /** True when clients come back in this run, so that each must know its position. */
   readonly comeBack: boolean;
   /** The buffer that slow clients are read through; its size is the most they read at once. */
@@ -298,6 +303,6 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
 
   abstract opened(): void;
   abstract head(head: Head): boolean;
-  abstract piece(bytes: Buffer, start: number, end: number): void;
+  abstract piece(bytes: Buffer, start: number, end: number, endsChunk: boolean): void;
   abstract complete(head: Head, body: Buffer): void;
 }

@@ -40,9 +40,9 @@ export interface AnswerSink {
   head(head: Head): boolean;
   /**
    * Bytes of a body that is read as it arrives, or of what follows a change of protocols. They are
-   * valid during the call.
+   * valid during the call. `endsChunk` is false while more of the same chunk is to come.
    */
-  piece(bytes: Buffer, start: number, end: number): void;
+  piece(bytes: Buffer, start: number, end: number, endsChunk: boolean): void;
   /**
    * The answer is complete; `body` is what was collected. Not called for a body that ends with its
    * connection.
@@ -162,7 +162,8 @@ export class AnswerReader {
   #readBody(bytes: Buffer, start: number, end: number): number {
     const pieceEnd = Math.min(end, start + this.#left);
     this.#left -= pieceEnd - start;
-    if (this.#isStreamed) this.#sink.piece(bytes, start, pieceEnd);
+    if (this.#isStreamed)
+      this.#sink.piece(bytes, start, pieceEnd, this.#left === 0 || this.#state === IN_BODY);
     else this.#collect(bytes, start, pieceEnd);
     if (this.#left === 0) {
       if (this.#state === IN_CHUNK) this.#state = IN_CHUNK_END;

@@ -1,12 +1,15 @@
 /**
  * A client that holds a line: a stream or a WebSocket. It reads every event or, where it is not
- * checked, counts bytes: then a read costs little more than the system call.
+ * checked, counts bytes: then a read costs little more than the system call. Of gzip it decodes
+ * everything by itself, or where it is not checked, looks up what others have decoded.
  */
 
 import { Client, type SharedContext } from './client.js';
 import { EventReader, lastIdIn } from './event-reader.js';
+import { GzipReader } from './gzip-reader.js';
 import type { Ledger } from '../books/ledger.js';
 import type { Role } from './mix.js';
+import type { Reading } from './shared-blocks.js';
 
 /** Counts as subscribed once the server has answered. */
 export abstract class LineClient extends Client {
@@ -26,6 +29,14 @@ export abstract class LineClient extends Client {
    */
   #readEvents = 0;
   #countedBytes = 0;
+  /** The line is gzip. */
+  #gzip: GzipReader | undefined;
+  /**
+   * Of a line in gzip that is not checked: the highest id that was read, and the events that came
+   * under another or under that again.
+   */
+  #highestId = -Infinity;
+  #disordered = 0;
 
   constructor(row: number, role: Role, shared: SharedContext) {
     super(row, role, shared);
@@ -36,6 +47,7 @@ export abstract class LineClient extends Client {
     super.begin(ledger, bookRow);
     this.#readEvents = 0;
     this.#countedBytes = 0;
+    this.#disordered = 0;
     this.leftOffAt = Number.NaN;
   }
 
@@ -53,6 +65,7 @@ export abstract class LineClient extends Client {
     this.#isUnderWay = false;
     this.#readEvents = 0;
     this.#countedBytes = 0;
+    this.#gzip = undefined;
     super.connect();
   }
 
@@ -62,6 +75,24 @@ export abstract class LineClient extends Client {
    */
   protected answered(): void {
     this.#isAnswered = true;
+  }
+
+  /** The stream has such a `Content-Encoding`. Throws when it is none that was asked for. */
+  protected answeredIn(coding: string | undefined): void {
+    if (coding === undefined || coding === 'identity') return;
+    if (coding !== 'gzip' || !this.shared.compress)
+      throw new Error(`Content-Encoding: ${coding} was not asked for`);
+    this.#gzip = new GzipReader();
+  }
+
+  /** True when the stream is gzip. */
+  get isGzip(): boolean {
+    return this.#gzip !== undefined;
+  }
+
+  /** Events that came out of order or again, where it is not checked and its line is gzip. */
+  get disordered(): number {
+    return this.#disordered;
   }
 
   override bytes(buffer: Buffer, byteCount: number): boolean {
@@ -77,7 +108,7 @@ export abstract class LineClient extends Client {
   protected read(bytes: Buffer, start: number, end: number): void {
     const { tally, comeBack } = this.shared;
     const byteCount = end - start;
-    if (this.ledger === undefined) tally.countedBytes += byteCount;
+    if (this.ledger === undefined && !this.isGzip) tally.countedBytes += byteCount;
     if (this.#isCounting) {
       this.#countedBytes += byteCount;
       if (comeBack) this.#noteWhere(bytes, start, end);
@@ -86,6 +117,46 @@ export abstract class LineClient extends Client {
     if (this.#isMeasured) tally.checkedBytes += byteCount;
     this.#reader.feed(bytes, start, end);
     if (this.isJoined && this.#reader.isBetweenEvents) this.#isUnderWay = true;
+  }
+
+  /**
+   * Reads bytes of a stream in gzip. Throws as `read` does, and when they are none.
+   */
+  protected readGzip(bytes: Buffer, start: number, end: number, isWhole: boolean): void {
+    const { tally, blocks } = this.shared;
+    const gzip = this.#gzip as GzipReader;
+    tally.gzipBytes += end - start;
+    if (this.ledger === undefined && this.#isUnderWay) {
+      tally.blocks++;
+      const canShare = isWhole && gzip.isBetweenBlocks && this.#reader.isBetweenEvents;
+      const found =
+        canShare && !this.wasInHerd ? blocks.find(gzip.window, bytes, start, end) : undefined;
+      if (found !== undefined) {
+        if (found.isFresh) tally.inflatedBlocks++;
+        gzip.skipTo(found.to);
+        this.#take(found.reading);
+        return;
+      }
+      tally.inflatedBlocks++;
+    }
+    const plain = gzip.feed(bytes, start, end, isWhole);
+    tally.plainBytes += plain.length;
+    if (plain.length > 0) this.read(plain, 0, plain.length);
+  }
+
+  /** It was given a block that was read before. */
+  #take({ plainBytes, events, disordered, firstId, lastId }: Reading): void {
+    const { tally } = this.shared;
+    tally.plainBytes += plainBytes;
+    if (events === 0) return;
+    // Of a block that is not in order, or that does not follow, it is not known what was new.
+    const isNew = disordered === 0 && firstId > this.#highestId;
+    if (isNew) {
+      this.#readEvents += events;
+      tally.countedEvents += events;
+    } else this.#disordered += events;
+    this.#highestId = Math.max(this.#highestId, lastId);
+    this.lastId = lastId;
   }
 
   /**
@@ -103,7 +174,7 @@ export abstract class LineClient extends Client {
 
   /** Its events are not read. */
   get #isCounting(): boolean {
-    return this.#isUnderWay && this.ledger === undefined;
+    return this.#isUnderWay && this.ledger === undefined && !this.isGzip;
   }
 
   /** Its events and bytes are used to find what an event takes. */
@@ -116,9 +187,21 @@ export abstract class LineClient extends Client {
   }
 
   override event(id: number, sequence: number, dueUs: number): void {
-    if (this.ledger === undefined) this.#readEvents++;
+    if (this.ledger === undefined) this.#count(id);
     else if (this.#isMeasured) this.shared.tally.checkedEvents++;
     super.event(id, sequence, dueUs);
+  }
+
+  #count(id: number): void {
+    if (this.isGzip) {
+      if (id <= this.#highestId) {
+        this.#disordered++;
+        return;
+      }
+      if (!Number.isNaN(id)) this.#highestId = id;
+      this.shared.tally.countedEvents++;
+    }
+    this.#readEvents++;
   }
 
   #noteWhere(bytes: Buffer, start: number, end: number): void {

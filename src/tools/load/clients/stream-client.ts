@@ -10,10 +10,12 @@ export function streamRequest(
   { path, authority, key }: Target,
   isSse: boolean,
   after: string | undefined,
+  compress = false,
 ): string {
   const accepted = isSse ? 'text/event-stream' : 'application/x-ndjson';
   const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
-  return `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${authorizationField(key)}${position}\r\n`;
+  const coding = compress ? 'Accept-Encoding: gzip\r\n' : '';
+  return `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${coding}${authorizationField(key)}${position}\r\n`;
 }
 
 /**
@@ -22,21 +24,23 @@ export function streamRequest(
  */
 export class StreamClient extends LineClient {
   opened(): void {
-    const { target, format } = this.shared;
-    this.send(streamRequest(target, format.encoding === SSE, this.continuesAfter));
+    const { target, format, compress } = this.shared;
+    this.send(streamRequest(target, format.encoding === SSE, this.continuesAfter, compress));
   }
 
   head({ status, headers }: Head): boolean {
     if (status !== 200) return false;
     const position = headers.get('holdline-position');
     if (position !== undefined) this.position(position);
+    this.answeredIn(headers.get('content-encoding'));
     // A refusal of an event stream has the same head, and ends in the same bytes.
     this.answered();
     return true;
   }
 
-  piece(bytes: Buffer, start: number, end: number): void {
-    this.read(bytes, start, end);
+  piece(bytes: Buffer, start: number, end: number, endsChunk: boolean): void {
+    if (this.isGzip) this.readGzip(bytes, start, end, endsChunk);
+    else this.read(bytes, start, end);
   }
 
   complete(head: Head, body: Buffer): void {

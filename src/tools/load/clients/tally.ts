@@ -16,6 +16,14 @@ export interface Tally {
   checkedWireBytes: number;
   /** Bytes of lines whose events are not read. */
   countedBytes: number;
+  /** Of bodies in gzip: their bytes without HTTP's framing, and what they decode to. */
+  gzipBytes: number;
+  plainBytes: number;
+  /** Events of lines that are not checked, where they were read and not derived from bytes. */
+  countedEvents: number;
+  /** Blocks of gzip on lines that are not checked, and those of them that had to be inflated. */
+  blocks: number;
+  inflatedBlocks: number;
   /** Heartbeats of normal clients whose every event is read. */
   heartbeats: number;
   /** Lines whose end the server announced. */
@@ -48,6 +56,11 @@ export function emptyTally(): Tally {
     checkedBytes: 0,
     checkedWireBytes: 0,
     countedBytes: 0,
+    gzipBytes: 0,
+    plainBytes: 0,
+    countedEvents: 0,
+    blocks: 0,
+    inflatedBlocks: 0,
     heartbeats: 0,
     ends: 0,
     damaged: 0,

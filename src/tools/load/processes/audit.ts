@@ -39,6 +39,7 @@ export function audit(audited: Audited, published: Owed): Omit<Part, 'lagMs' | '
       published,
     ),
     gaps: gapsOf(normal),
+    uncompressed: clients.filter((client) => client instanceof LineClient && !client.isGzip).length,
     slow: {
       clients: slow.length,
       delivered: slowLedger.delivered,
@@ -135,9 +136,11 @@ function auditCounted(
   let losers = 0;
   let mostLost = 0;
   let unplaced = 0;
+  let disordered = 0;
   const sortedIds = ids.filter((id) => !Number.isNaN(id)).toSorted();
   for (const client of clients) {
     const { wasAway } = client;
+    disordered += client.disordered;
     if (wasAway && (Number.isNaN(client.leftOffAt) || sortedIds.length < count)) {
       unplaced++;
       continue;
@@ -155,7 +158,16 @@ function auditCounted(
     if (lost > 0) losers++;
     mostLost = Math.max(mostLost, lost);
   }
-  return { clients: clients.length - unplaced, delivered, gapLost, losers, mostLost, unplaced };
+  return {
+    clients: clients.length - unplaced,
+    delivered,
+    gapLost,
+    losers,
+    mostLost,
+    unplaced,
+    disordered,
+    unread: 0,
+  };
 }
 
 /** How many of the sorted ids are at most this one. */

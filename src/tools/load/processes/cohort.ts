@@ -25,6 +25,7 @@ import type {
 import { nap } from './nap.js';
 import { countIn, isIn, roleOf } from '../clients/mix.js';
 import { PollClient } from '../clients/poll-client.js';
+import { SharedBlocks } from '../clients/shared-blocks.js';
 import { cpuSeconds, Slicer } from '../books/slicer.js';
 import { CONNECT_STALL_MS } from './settling.js';
 import { inTurns } from './turns.js';
@@ -57,6 +58,8 @@ const ID_BYTES = 16;
 export class Cohort implements SharedContext {
   readonly target: SharedContext['target'];
   readonly comeBack: boolean;
+  readonly compress: boolean;
+  readonly blocks: SharedBlocks;
   readonly format: EventFormat;
   readonly slowBuffer: Buffer;
   readonly tally = emptyTally();
@@ -92,12 +95,14 @@ export class Cohort implements SharedContext {
     this.#send = send;
     this.target = target;
     this.comeBack = options.comeBack || mix.reconnectsPerMinute > 0;
+    this.compress = options.compress;
     // Before the first round no event is one of the run.
     this.format = formatOf(encodingOf(transport), {
       run: newRun(),
       channel: '',
       sizeBytes: 0,
     });
+    this.blocks = new SharedBlocks(this.format);
     this.slowBuffer = Buffer.alloc(
       Math.max(SLOW_STEP_BYTES, Math.round((mix.slowBytesPerSecond * SLOW_STEP_MS) / 1000)),
     );
@@ -158,6 +163,7 @@ export class Cohort implements SharedContext {
     this.#isInRound = true;
     this.#needsIds = window !== undefined;
     Object.assign(this.format, formatOf(this.format.encoding, shape));
+    this.blocks.clear();
     this.#ledger.close();
     this.#slowLedger.close();
     this.#failures = new Map();
@@ -296,7 +302,8 @@ export class Cohort implements SharedContext {
    */
   get #delivered(): number {
     const bytes = this.tally.countedBytes - this.#tallyBefore.countedBytes;
-    return this.#ledger.delivered + Math.round(bytes / this.#bytesPerEvent);
+    const read = this.tally.countedEvents - this.#tallyBefore.countedEvents;
+    return this.#ledger.delivered + read + Math.round(bytes / this.#bytesPerEvent);
   }
 
   /**

@@ -171,7 +171,17 @@ export class CountingProcess {
     histogram.destroy();
     return {
       checked: NO_CHECKED,
-      counted: { clients, delivered, gapLost: 0, losers, mostLost, unplaced: 0 },
+      counted: {
+        clients,
+        delivered,
+        gapLost: 0,
+        losers,
+        mostLost,
+        unplaced: 0,
+        disordered: 0,
+        unread: 0,
+      },
+      uncompressed: clients,
       gaps: 0,
       slow: { clients: 0, delivered: 0, gaps: 0, cutOff: 0 },
       stalled: { clients: 0, cutOff: 0 },

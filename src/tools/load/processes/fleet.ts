@@ -25,6 +25,8 @@ const DEFAULT_POLL_INTERVAL_MS = 2_000;
 export interface FleetOptions {
   readonly target: Target;
   readonly transport: ClientKind;
+  /** Event streams and NDJSON streams ask for gzip; false by default. */
+  readonly compress?: boolean;
   readonly processes: number;
   /**
    * Share of the normal clients that are checked for every event, 0 to 1; at least one in each
@@ -103,11 +105,12 @@ export class Fleet {
   /** Starts the processes. Throws {@link RunFailure} when they cannot be started. */
   static async start(options: FleetOptions): Promise<Fleet> {
     const { target, transport, processes, mix = NO_MIX, comeBack = false, byteCounter } = options;
-    const { pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = options;
+    const { pollIntervalMs = DEFAULT_POLL_INTERVAL_MS, compress = false } = options;
     const fleet = new Fleet(options);
     const cohortOptions = {
       target,
       transport,
+      compress,
       processes,
       checkedShare: byteCounter === undefined ? options.checkedShare : 1,
       mix,

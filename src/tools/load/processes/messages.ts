@@ -14,6 +14,8 @@ import type { Slice } from '../books/slicer.js';
 export interface CohortOptions {
   readonly target: Target;
   readonly transport: ClientKind;
+  /** Streams ask for gzip. */
+  readonly compress: boolean;
   readonly processes: number;
   /**
    * Share of the normal clients that are checked for every event, 0 to 1; at least one in each

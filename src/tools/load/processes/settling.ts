@@ -63,7 +63,7 @@ export async function untilQuiet(settling: Settling): Promise<void> {
   const untilUs = nowUs() + stallMs * 1000;
   for (let bytes = -1; !isOver() && nowUs() < untilUs; await sleep(AFTERMATH_MS)) {
     const { tally } = await readTotals();
-    const now = tally.checkedBytes + tally.countedBytes;
+    const now = tally.checkedBytes + tally.countedBytes + tally.gzipBytes;
     if (now === bytes) return;
     bytes = now;
   }

@@ -67,6 +67,7 @@ export class Run {
       url,
       publishUrl,
       transport,
+      compress,
       processes,
       checkedShare,
       pollIntervalMs,
@@ -82,6 +83,7 @@ export class Run {
     const fleet = await Fleet.start({
       target,
       transport,
+      compress,
       processes,
       checkedShare,
       mix: mixOf(this.#settings),
