@@ -17,6 +17,8 @@ import {
   COMPRESS_HEADS_PER_SWEEP,
   COMPRESS_SHARED_LINES,
   COMPRESS_SLICE_BYTES_MAX,
+  COMPRESS_SMALL_BYTES,
+  COMPRESS_SMALL_HEADS_PER_SWEEP,
   COMPRESS_VARIANTS_MAX,
   CORK_WRITE_BYTES_MAX,
 } from '../limits.js';
@@ -29,7 +31,7 @@ import { STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
 import type { Ring } from './ring.js';
 
 /** Cursors at which slices are kept: all heads of a sweep, and some lines that are elsewhere. */
-const ENTRIES = COMPRESS_HEADS_PER_SWEEP + 4;
+const ENTRIES = COMPRESS_SMALL_HEADS_PER_SWEEP + 4;
 
 /** Share of a cork that a slice is to fill, by how well the last ones compressed. */
 const CORK_SHARE = 0.75;
@@ -96,6 +98,8 @@ export class CompressedSlices {
   #head = 0;
   /** The row of the sweep at which it moved last. */
   #headRow = 0;
+  /** Times that it moves in a sweep, by the size of the last slice. */
+  #headsPerSweep = COMPRESS_HEADS_PER_SWEEP;
   #entries: Entry[] = [];
   #hint = 0;
   /** Most plain bytes of a slice of several events: what fills a cork by how it compresses. */
@@ -111,7 +115,7 @@ export class CompressedSlices {
    * sweep began or a share of its rows ago.
    */
   sweepHead(newest: number, row: number, count: number, begins: boolean): number {
-    if (begins || (this.#headRow - row) * COMPRESS_HEADS_PER_SWEEP >= count) {
+    if (begins || (this.#headRow - row) * this.#headsPerSweep >= count) {
       this.#head = newest;
       this.#headRow = row;
     }
@@ -236,6 +240,10 @@ export class CompressedSlices {
   #make(group: SlicedGroup, entry: Entry, first: number): Variant | undefined {
     const { plain, end, events } = this.#cut(group, entry, this.#sliceBytesMax);
     if (events === 0 || plain.length > COMPRESS_BLOCK_BYTES_MAX) return undefined;
+    this.#headsPerSweep =
+      plain.length <= COMPRESS_SMALL_BYTES
+        ? COMPRESS_SMALL_HEADS_PER_SWEEP
+        : COMPRESS_HEADS_PER_SWEEP;
     const bytes = this.#compressor.deflate(plain, dictionaryFrom(group, first, entry.cursor));
     if (plain.length >= JUDGED_BYTES) {
       this.ratio = Math.max(1, plain.length / bytes.length);
