@@ -692,7 +692,16 @@ export const GC_SECONDS_BOUNDS: readonly number[] = [0.001, 0.01, 0.1, 1, 2, 5];
 /** Times that a scrape asks a ring how far a line is behind, about 0.2 µs each. core/line-lag.ts */
 export const LINE_LAG_LOOKUPS_MAX = 8_192;
 
-/** Channels with metrics of their own, three series each: those with most lines. ops/metrics.ts */
+/**
+ * Times that a scrape asks a ring what a line's dictionary may have, about 1 µs each.
+ * core/compressed-lines.ts
+ */
+export const IN_STEP_LOOKUPS_MAX = 512;
+
+/**
+ * Channels with metrics of their own, three to five series each: those with most lines.
+ * ops/metrics.ts
+ */
 export const CHANNELS_IN_METRICS_MAX = 20;
 
 /** Least time between two refusals of the same code in the log, ms. refusal-log.ts */

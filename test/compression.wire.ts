@@ -3,6 +3,9 @@
  * join in the middle and at the end, through proxies, and beside a plain line.
  */
 import { execFile } from 'node:child_process';
+import { get, type IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { DecompressionStream, TextDecoderStream } from 'node:stream/web';
 import { gunzipSync } from 'node:zlib';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -12,6 +15,7 @@ import {
   deployedHaproxyForTest,
   deployedNginxForTest,
 } from './support/deployed.js';
+import { hostedForTest } from './support/hosted.js';
 import { SseLine } from './support/line.js';
 import { serverForTest, type TestServer } from './support/server.js';
 import {
@@ -119,6 +123,73 @@ test.each([
   },
   20_000,
 );
+
+test('DecompressionStream hands over each event as it comes, and what was there at the end', async () => {
+  const server = await serverForTest(SHARED);
+  const answered = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = { Accept: 'text/event-stream', ...GZIP };
+    get(`${server.url}/c`, { headers }, resolve).on('error', reject);
+  });
+  expect(answered.headers['content-encoding']).toBe('gzip');
+  const decoded = Readable.toWeb(answered)
+    .pipeThrough(new DecompressionStream('gzip'))
+    .pipeThrough(new TextDecoderStream())
+    .getReader();
+  let text = '';
+  const readUntil = async (found: () => boolean): Promise<void> => {
+    while (!found()) {
+      const { value, done } = await decoded.read();
+      if (done) throw new Error('the stream has ended');
+      text += value;
+    }
+  };
+  const dataOfText = (): string[] =>
+    [...text.matchAll(/^data: (\{"symbol".*)$/gm)].map((match) => match[1]!);
+  const sent: string[] = [];
+  for (let i = 0; i < EVENTS; i++) {
+    sent.push(...(await publishTicks(server, i, 1)));
+    // Before the next one is published.
+    await readUntil(() => dataOfText().length === sent.length);
+  }
+  expect(dataOfText()).toEqual(sent);
+  server.signal('SIGTERM');
+  await readUntil(() => text.includes('event: end\ndata: {"code":"draining"'));
+  // There is no trailer (docs/compression.md).
+  await expect(decoded.read()).rejects.toThrow(/unexpected end|terminated|incorrect/i);
+}, 10_000);
+
+test('every answer of a channel says by which fields it varies', async () => {
+  const server = await hostedForTest({
+    ...SHARED,
+    'allow-origin': 'https://app.example',
+    'max-lines-per-address': 1,
+    'trusted-proxies': '127.0.0.1',
+  });
+  await server.publish('c', 'x');
+  await server.publish('gone', 'x');
+  await server.request('DELETE', '/gone', { headers: server.opsHeaders });
+  const varies = async (path: string, headers: Record<string, string> = {}): Promise<unknown> => {
+    const answer = await server.request('GET', path, { headers });
+    return [answer.status, answer.headers.get('vary')];
+  };
+  const events = { Accept: 'text/event-stream' };
+  const page = { Accept: 'text/html' };
+  const both = 'Accept, Accept-Encoding';
+  const origin = { Origin: 'https://app.example' };
+  expect(await varies('/c?since=0&wait=0')).toEqual([200, `Origin, ${both}`]);
+  expect(await varies('/c?since=0&wait=0', GZIP)).toEqual([200, `Origin, ${both}`]);
+  expect(await varies('/c?since=0&wait=0', origin)).toEqual([200, `Origin, ${both}`]);
+  expect(await varies('/c?since=1&wait=0')).toEqual([204, `Origin, ${both}`]);
+  expect(await varies('/gone', events), 'a deleted channel').toEqual([204, `Origin, ${both}`]);
+  expect(await varies('/c?since=x')).toEqual([400, 'Origin, Accept']);
+  expect(await varies('/c?since=x', page), 'as a page').toEqual([400, 'Origin, Accept']);
+  expect(await varies('/-/nonesuch', page)).toEqual([404, 'Origin, Accept']);
+  const from = { 'X-Forwarded-For': '192.0.2.1' };
+  const line = await SseLine.open(server.port, '/c', { headers: from });
+  onTestFinished(() => line.close());
+  const refused = await varies('/c?client=eventsource', { ...events, ...from });
+  expect(refused, 'an EventSource that is refused for now').toEqual([200, 'Origin, Accept']);
+});
 
 test('a stream is compressed only where the client takes gzip, on one channel, and the option is on', async () => {
   const server = await serverForTest(SHARED);

@@ -82,6 +82,8 @@ class FakeProcess {
       return { usedBytes, heldBytes: usedBytes + this.keptBytes };
     },
   };
+  /** Slices of compressed lines. */
+  compressedBytes = 0;
   /** What V8 has of the allocator while it compiles. */
   compilerBytes = 0;
   /** Ends the reading that is under way. */
@@ -133,6 +135,7 @@ class FakeProcess {
             touchedBytes,
             heldBytes: touchedBytes / 2,
           },
+          compressedBytes: fake.compressedBytes,
         };
       },
       get unsentBytes() {
@@ -156,7 +159,7 @@ class FakeProcess {
   }
 
   get bufferBytes(): number {
-    return 2 * MiB + this.ringBytes + this.held.publishes;
+    return 2 * MiB + this.ringBytes + this.compressedBytes + this.held.publishes;
   }
 
   get rssBytes(): number {
@@ -170,7 +173,16 @@ class FakeProcess {
       this.keptBytes;
     const { answers, messages, publishes } = this.held;
     const heap = this.heapBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes;
-    return heap + 2 * MiB + this.touchedBytes + native + answers + messages + publishes;
+    return (
+      heap +
+      2 * MiB +
+      this.touchedBytes +
+      this.compressedBytes +
+      native +
+      answers +
+      messages +
+      publishes
+    );
   }
 
   /** What was asked for happens: garbage becomes memory that the allocator keeps. */
@@ -265,6 +277,20 @@ describe('the report', () => {
     expect(classes.backlog.bytes).toBe(MiB);
     expect(classes.buffers.bytes).toBe(2 * MiB - 1230);
     expect(classes.other.bytes).toBeCloseTo(43 * MiB + 7 * MiB, -1);
+  });
+
+  test('shows slices of compressed lines beside the other buffers, among which they are', async () => {
+    const fake = new FakeProcess();
+    await fake.memory.start(PORT);
+    const before = fake.memory.reportAtOnce().classes;
+    fake.compressedBytes = 5 * MiB;
+    const { classes, rssBytes } = fake.memory.reportAtOnce();
+    expect(classes.compressed.bytes).toBe(5 * MiB);
+    expect(classes.buffers.bytes).toBe(before.buffers.bytes);
+    expect(Object.values(classes).reduce((sum, { bytes }) => sum + bytes, 0)).toBeCloseTo(
+      rssBytes,
+      -1,
+    );
   });
 
   test('has no share of a line where there is none, and a kept figure before one is measured', async () => {
@@ -397,6 +423,19 @@ describe('the budget', () => {
     expect(fake.admits).toBe(false);
     fake.ringBytes = fake.touchedBytes = 0;
     expect(fake.admits, 'not before the next check').toBe(false);
+    await fake.check();
+    expect(fake.admits).toBe(true);
+  });
+
+  test('slices of compressed lines count at once, and not when they are gone', async () => {
+    const fake = await budgeted();
+    fake.compressedBytes = 34 * MiB;
+    await fake.check();
+    expect(fake.memory.budget?.usedBytes).toBe(fake.rssBytes);
+    expect(fake.admits).toBe(false);
+    // The process keeps the pages of the freed buffers for a while.
+    fake.compressedBytes = 0;
+    fake.garbageBytes = 34 * MiB;
     await fake.check();
     expect(fake.admits).toBe(true);
   });

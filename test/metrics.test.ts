@@ -81,7 +81,9 @@ describe('the text', () => {
   test('escapes what would end a label', () => {
     const sources = sourcesOf(new FakeHub());
     const name = 'a"b\\c\nd';
-    const channels = [{ name, lines: 1, heldEvents: 0, queuedEvents: 0, events: 0 }];
+    const channels = [
+      { name, lines: 1, heldEvents: 0, queuedEvents: 0, events: 0, compression: null },
+    ];
     const text = metricsText({ ...figuresNow(sources, false), channels });
     expect(text).toContain('\nholdline_channel_lines{channel="a\\"b\\\\c\\nd"} 1\n');
     readMetrics(text);

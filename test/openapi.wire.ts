@@ -82,7 +82,7 @@ function mismatches(given: Schema, value: unknown, place: string): string[] {
       mismatches(schema.items!, item, `${place}[${i}]`),
     );
   const { properties, required = [] } = schema;
-  if (properties === undefined) return [];
+  if (properties === undefined || value === null) return [];
   const members = value as Readonly<Record<string, unknown>>;
   return [
     ...required.filter((one) => !(one in members)).map((one) => `${place}.${one} is missing`),

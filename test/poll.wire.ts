@@ -94,6 +94,7 @@ describe('the answer', () => {
       `Content-Length: ${Buffer.byteLength(body)}`,
       'Content-Type: application/json',
       'Holdline-Position: 1',
+      'Vary: Accept, Accept-Encoding',
       'X-Content-Type-Options: nosniff',
     ]);
   });
@@ -106,6 +107,7 @@ describe('the answer', () => {
       'HTTP/1.1 204 No Content',
       'Cache-Control: no-store',
       'Holdline-Position: 3',
+      'Vary: Accept, Accept-Encoding',
       'X-Content-Type-Options: nosniff',
     ]);
   });
@@ -786,7 +788,7 @@ describe('pages of other origins', () => {
       ).answer;
       expect(headers.get('access-control-allow-origin')).toBe(APP);
       expect(headers.get('access-control-expose-headers')).toBe('Holdline-Position, Retry-After');
-      expect(headers.get('vary')).toBe('Origin');
+      expect(headers.get('vary')).toBe('Origin, Accept, Accept-Encoding');
       const foreign = await server.request('GET', path, {
         headers: { Origin: 'https://evil.example' },
       });

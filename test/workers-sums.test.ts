@@ -1,16 +1,18 @@
 /** Figures of several workers as one: JSON, metrics, subscribers, owners. */
 import { expect, test } from 'vitest';
+import { withRatio } from '../src/core/channel-compression.js';
 import { Channels } from '../src/core/channels.js';
 import { Elsewhere } from '../src/core/elsewhere.js';
 import { Histogram } from '../src/core/histogram.js';
 import { Owners } from '../src/core/owners.js';
 import { Subscribers } from '../src/core/subscribers.js';
 import { makeCounters } from '../src/counters.js';
-import { idOfAll, idWithin } from '../src/workers/all-pages.js';
+import { channelOfAll, idOfAll, idWithin } from '../src/workers/all-pages.js';
 import { GoneFigures, ownFigures } from '../src/workers/gone-figures.js';
 import { countersOf, sumMetrics } from '../src/workers/metric-sums.js';
 import { OwnerCounts, ownerListener } from '../src/workers/owner-counts.js';
-import { sumOf } from '../src/workers/sums.js';
+import { plus, sumOf } from '../src/workers/sums.js';
+import { Random } from './support/random.js';
 
 test('numbers add up, or count once by their path; null is nothing', () => {
   const rules = { head: 'max', 'sockets.options': 'first', delay: 'max' } as const;
@@ -105,6 +107,66 @@ test('metrics add up; those that are the same for all, or say how one is, do not
   );
   expect(countersOf(sum)).not.toContain('head_id');
   expect(countersOf(sum)).toContain('holdline_writes_total 7');
+});
+
+test('seconds add up to the same sum in whatever order, so that it does not fall when a worker ends', () => {
+  const name = 'holdline_compress_seconds_total';
+  const random = new Random(1);
+  const metrics = (seconds: number): string => text({ [name]: seconds }, { [name]: 'counter' });
+  const valueIn = (metric: string): number =>
+    Number(/^holdline_compress_seconds_total (.*)$/m.exec(metric)?.[1]);
+  let inexact = 0;
+  for (let round = 0; round < 1000; round++) {
+    const seconds = Array.from({ length: 4 }, () => (random.next() / 3) * 10 ** random.below(6));
+    const [one, two, three, four] = seconds as [number, number, number, number];
+    if (one + two + three + four !== four + three + (two + one)) inexact++;
+    const before = sumMetrics(seconds.map(metrics));
+    const gone = sumMetrics([sumMetrics(['', metrics(three)]), metrics(one)]);
+    const after = sumMetrics([metrics(four), metrics(two), gone]);
+    expect(valueIn(after)).toBe(valueIn(before));
+    expect(valueIn(after)).toBeCloseTo(one + two + three + four, 5);
+    const counters = seconds.map((value) => ({ compress_seconds_total: value, writes_total: 3 }));
+    const sum = sumOf(counters) as { compress_seconds_total: number };
+    expect(sum).toEqual({ compress_seconds_total: valueIn(before), writes_total: 12 });
+  }
+  expect(inexact, 'which plain addition does not do').toBeGreaterThan(100);
+  expect(plus(2 ** 52, 2 ** 52 - 1), 'whole numbers stay what they are').toBe(2 ** 53 - 1);
+});
+
+test('compression of a channel adds up over workers, and its ratio is that of the sums', () => {
+  const shown = {
+    name: 'c',
+    lines: 3,
+    newestId: 9,
+    heldEvents: 1,
+    heldBytes: 10,
+    eventsPerSecond: 1,
+    bytesPerSecond: 1,
+  };
+  const one = { ...shown, compression: withRatio({ lines: 2, plainBytes: 1000, bytes: 100 }) };
+  const two = { ...shown, compression: withRatio({ lines: 1, plainBytes: 1000, bytes: 400 }) };
+  const none = { ...shown, compression: null };
+  expect(channelOfAll([one, none, two])).toEqual({
+    ...shown,
+    lines: 9,
+    compression: { lines: 3, plainBytes: 2000, bytes: 500, ratio: 4 },
+  });
+  expect(channelOfAll([none, none]).compression).toBeNull();
+  const types = {
+    holdline_channel_lines: 'gauge',
+    holdline_channel_compress_bytes_total: 'counter',
+  };
+  const metrics = (bytes: number): string =>
+    text(
+      {
+        'holdline_channel_lines{channel="c"}': 2,
+        'holdline_channel_compress_bytes_total{channel="c"}': bytes,
+      },
+      types,
+    );
+  expect(sumMetrics([metrics(100), metrics(400)])).toContain(
+    'holdline_channel_compress_bytes_total{channel="c"} 500\n',
+  );
 });
 
 test('a sum never falls when a worker ends', () => {

@@ -1,6 +1,7 @@
 /** Channels as operators see them: a page of all of them in an order, and one with its lines. */
 import { LISTED_USERS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
+import { compressionOf, type ChannelCompression } from './channel-compression.js';
 import type { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
 import type { Owners } from './owners.js';
@@ -23,6 +24,8 @@ export interface ListedChannel {
   /** Over the last 10 to 20 s, longer with long heartbeats; bytes of data as it was published. */
   readonly eventsPerSecond: number;
   readonly bytesPerSecond: number;
+  /** Null while it has no compressed lines. */
+  readonly compression: ChannelCompression | null;
 }
 
 /** A place in the list: behind the channel that had this value, and this name. */
@@ -109,6 +112,7 @@ function listed(channel: Channel<Group>, windows: RateWindows): ListedChannel {
     heldBytes: channel.rings?.records.heldBytes ?? 0,
     eventsPerSecond: rounded((recent?.events ?? 0) / seconds),
     bytesPerSecond: rounded((recent?.bytes ?? 0) / seconds),
+    compression: compressionOf(channel.groups),
   };
 }
 

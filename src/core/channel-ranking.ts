@@ -1,5 +1,6 @@
 /** The channels with most lines: a bounded list for operators, made in one walk. */
 import type { Channel } from './channel.js';
+import { compressionOf, type ChannelCompression } from './channel-compression.js';
 import type { Group } from './group.js';
 
 /** A channel as operators see it. */
@@ -12,6 +13,8 @@ export interface ChannelFigures {
   readonly queuedEvents: number;
   /** Events that it was given since it came to hold some; starts again when its ring is dropped. */
   readonly events: number;
+  /** Null while it has no compressed lines. */
+  readonly compression: ChannelCompression | null;
 }
 
 /** The first `limit` channels that have lines, the one with most first. A comparison for each. */
@@ -39,5 +42,6 @@ export function busiestChannels(
     heldEvents: channel.length,
     queuedEvents: channel.queueLength,
     events: channel.endSeq(true),
+    compression: compressionOf(channel.groups),
   }));
 }

@@ -15,6 +15,7 @@
 import {
   COMPRESS_BLOCK_BYTES_MAX,
   COMPRESS_HEADS_PER_SWEEP,
+  COMPRESS_KEPT_BYTES_MAX,
   COMPRESS_SHARED_LINES,
   COMPRESS_SLICE_BYTES_MAX,
   COMPRESS_SMALL_BYTES,
@@ -23,12 +24,15 @@ import {
   CORK_WRITE_BYTES_MAX,
 } from '../limits.js';
 import type { Counters } from '../counters.js';
-import type { ChannelSet } from './channel-set.js';
-import { Merge } from './channel-set.js';
-import { DICTIONARY_BYTES_MAX, type Compressor } from './compressor.js';
-import type { Encoding } from './frame.js';
-import { STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
-import type { Ring } from './ring.js';
+import type { Compressor } from './compressor.js';
+import { isSmaller, STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
+import {
+  cutAfter,
+  dictionaryFrom,
+  firstIn,
+  firstInWindow,
+  type SlicedGroup,
+} from './plain-frames.js';
 
 /** Cursors at which slices are kept: all heads of a sweep, and some lines that are elsewhere. */
 const ENTRIES = COMPRESS_SMALL_HEADS_PER_SWEEP + 4;
@@ -41,12 +45,7 @@ const JUDGED_BYTES = 4096;
 const STORED_PLAIN_BYTES_MAX = CORK_WRITE_BYTES_MAX - STORED_HEAD_BYTES;
 
 /** What a group's slices are made of. */
-interface SlicedGroup {
-  readonly channels: readonly {
-    readonly rings: { framesAfter(id: number, encoding: Encoding): Ring | undefined } | undefined;
-  }[];
-  readonly set: ChannelSet;
-  readonly encoding: Encoding;
+interface CompressedGroup extends SlicedGroup {
   readonly table: { readonly clean: Float64Array | undefined };
 }
 
@@ -77,7 +76,6 @@ interface Entry {
 }
 
 const EMPTY = Buffer.alloc(0);
-const dictionaryBuffer = Buffer.allocUnsafeSlow(DICTIONARY_BYTES_MAX);
 
 export class CompressedSlices {
   /* What `find` found. */
@@ -85,9 +83,13 @@ export class CompressedSlices {
   /** Id of the slice's last event. */
   end = 0;
   events = 0;
+  plainBytes = 0;
 
   /** Bytes of the slices that are kept. */
   keptBytes = 0;
+  /** Bytes of events that lines were given, before they were compressed and after. */
+  givenPlainBytes = 0;
+  givenBytes = 0;
 
   /** Plain bytes ÷ compressed ones of the last slice that says something about it; at least 1. */
   ratio = 1;
@@ -123,14 +125,24 @@ export class CompressedSlices {
   }
 
   /** Sets `bytes`, `end` and `events` to what follows a row's cursor; false when nothing does. */
-  find(group: SlicedGroup, cursor: number, row: number): boolean {
-    return this.#find(group, cursor, (group.table.clean as Float64Array)[row] as number);
+  find(group: CompressedGroup, cursor: number, row: number): boolean {
+    if (!this.#find(group, cursor, (group.table.clean as Float64Array)[row] as number))
+      return false;
+    this.given(this.plainBytes, this.bytes.length);
+    return true;
   }
 
-  /** Does the same for a line that has no row yet. */
-  findNew(group: SlicedGroup, cursor: number, clean: number): boolean {
+  /** Does the same for a line that has no row yet; the caller calls `given` if it gives it. */
+  findNew(group: CompressedGroup, cursor: number, clean: number): boolean {
     if (this.#head <= cursor) this.#head = group.set.newestId;
     return this.#find(group, cursor, clean);
+  }
+
+  /** A line was given events of `plainBytes` in `bytes`. */
+  given(plainBytes: number, bytes: number): void {
+    this.givenPlainBytes += plainBytes;
+    this.givenBytes += bytes;
+    this.#counters.compress_saved_bytes_total += plainBytes - bytes;
   }
 
   /** Drops what is kept. */
@@ -141,7 +153,7 @@ export class CompressedSlices {
     this.keptBytes = 0;
   }
 
-  #find(group: SlicedGroup, cursor: number, clean: number): boolean {
+  #find(group: CompressedGroup, cursor: number, clean: number): boolean {
     const entry = this.#entryAt(group, cursor);
     if (entry === undefined) return false;
     let variant = entry.variants[0];
@@ -151,13 +163,13 @@ export class CompressedSlices {
     this.bytes = variant.bytes;
     this.end = variant.end;
     this.events = variant.events;
-    this.#counters.compress_saved_bytes_total += variant.plainBytes - variant.bytes.length;
+    this.plainBytes = variant.plainBytes;
     return true;
   }
 
   // ── what follows a cursor ──────────────────────────────────────────────────────────────────────
 
-  #entryAt(group: SlicedGroup, cursor: number): Entry | undefined {
+  #entryAt(group: CompressedGroup, cursor: number): Entry | undefined {
     const entries = this.#entries;
     for (let tries = 0, at = this.#hint; tries < entries.length; tries++, at++) {
       if (at >= entries.length) at = 0;
@@ -174,7 +186,7 @@ export class CompressedSlices {
       cursor,
       head: this.#head,
       version: group.set.version,
-      windowFirst: this.#windowFirst(group, cursor),
+      windowFirst: firstInWindow(group, cursor),
       variants: [],
       stored: undefined,
       storedUses: 0,
@@ -187,7 +199,7 @@ export class CompressedSlices {
    * False when the slice ends where the head was, or when events of it may have been lost: lines
    * are told of that, and must not be given them.
    */
-  #isCurrent({ set }: SlicedGroup, entry: Entry): boolean {
+  #isCurrent({ set }: CompressedGroup, entry: Entry): boolean {
     if (set.lostThrough > entry.cursor && entry.version !== set.version) return false;
     const made = entry.variants[0] ?? entry.stored;
     return entry.head === this.#head || (made !== undefined && made.end < entry.head);
@@ -196,22 +208,25 @@ export class CompressedSlices {
   #remove(at: number): void {
     const [entry] = this.#entries.splice(at, 1);
     if (entry === undefined) return;
-    let bytes = entry.stored === undefined ? 0 : keptBy(entry.stored);
-    for (const variant of entry.variants) bytes += keptBy(variant);
+    let bytes = entry.stored?.bytes.length ?? 0;
+    for (const variant of entry.variants) bytes += keptBy(entry, variant);
     this.keptBytes -= bytes;
     this.#compressor.kept(this, -bytes);
   }
 
-  #keep(variant: Variant): Variant {
-    const bytes = keptBy(variant);
+  /** Counts a variant of the entry; of this group, too, the others go when all keep too much. */
+  #keep(entry: Entry, variant: Variant): Variant {
+    const bytes = keptBy(entry, variant);
     this.keptBytes += bytes;
     this.#compressor.kept(this, bytes);
+    while (this.#compressor.keptBytes > COMPRESS_KEPT_BYTES_MAX && this.#entries.length > 1)
+      this.#remove(this.#entries[0] === entry ? 1 : 0);
     return variant;
   }
 
   // ── variants ───────────────────────────────────────────────────────────────────────────────────
 
-  #variantFor(group: SlicedGroup, entry: Entry, clean: number): Variant | undefined {
+  #variantFor(group: CompressedGroup, entry: Entry, clean: number): Variant | undefined {
     const { variants, cursor, windowFirst } = entry;
     const wanted = clean < windowFirst ? windowFirst : firstIn(group, clean, cursor);
     let best: Variant | undefined;
@@ -229,16 +244,16 @@ export class CompressedSlices {
       entry.storedUses++;
       return best ?? this.#stored(group, entry);
     }
-    const made = this.#make(group, entry, wanted);
-    if (made === undefined) return this.#stored(group, entry);
-    if (wanted === windowFirst) variants.unshift(this.#keep(made));
-    else variants.push(this.#keep(made));
+    const made = this.#make(group, entry, wanted) ?? this.#storedAs(group, entry, wanted);
+    if (made === undefined) return undefined;
+    if (wanted === windowFirst) variants.unshift(this.#keep(entry, made));
+    else variants.push(this.#keep(entry, made));
     return made;
   }
 
   /** Undefined when the bytes do not become fewer, or too many. */
-  #make(group: SlicedGroup, entry: Entry, first: number): Variant | undefined {
-    const { plain, end, events } = this.#cut(group, entry, this.#sliceBytesMax);
+  #make(group: CompressedGroup, entry: Entry, first: number): Variant | undefined {
+    const { plain, end, events } = cutAfter(group, entry.cursor, entry.head, this.#sliceBytesMax);
     if (events === 0 || plain.length > COMPRESS_BLOCK_BYTES_MAX) return undefined;
     this.#headsPerSweep =
       plain.length <= COMPRESS_SMALL_BYTES
@@ -254,107 +269,42 @@ export class CompressedSlices {
       );
     }
     if (events > 1 && bytes.length > CORK_WRITE_BYTES_MAX) return undefined;
-    if (bytes.length >= plain.length + STORED_HEAD_BYTES) return undefined;
-    return { first, bytes, end, events, plainBytes: plain.length };
+    if (!isSmaller(bytes, plain)) return undefined;
+    return { first, bytes: ownBuffer(bytes), end, events, plainBytes: plain.length };
+  }
+
+  /** In the place of a variant that would not be smaller: it is not tried again for each line. */
+  #storedAs(group: CompressedGroup, entry: Entry, first: number): Variant | undefined {
+    const stored = this.#stored(group, entry);
+    return stored === undefined ? undefined : { ...stored, first };
   }
 
   /** The slice in stored blocks, which every line decodes. */
-  #stored(group: SlicedGroup, entry: Entry): Variant | undefined {
+  #stored(group: CompressedGroup, entry: Entry): Variant | undefined {
     if (entry.stored !== undefined) return entry.stored;
-    const { plain, end, events } = this.#cut(group, entry, STORED_PLAIN_BYTES_MAX);
-    if (events === 0) return undefined;
-    const bytes = storedBlocks(plain);
-    entry.stored = { first: Infinity, bytes, end, events, plainBytes: plain.length };
-    return this.#keep(entry.stored);
-  }
-
-  /**
-   * As many whole frames as fit from the entry's cursor to its head, or one larger frame alone.
-   */
-  #cut(group: SlicedGroup, { cursor, head }: Entry, bytesMax: number): Cut {
-    const ring = framesAfter(group, cursor);
-    if (ring === undefined) return cutRecords(group, cursor, head, bytesMax);
-    const from = ring.seqAfter(cursor);
-    const to = Math.min(
-      from === ring.headSeq ? from : ring.runEnd(from, bytesMax),
-      ring.seqAfter(head),
+    const { plain, end, events } = cutAfter(
+      group,
+      entry.cursor,
+      entry.head,
+      STORED_PLAIN_BYTES_MAX,
     );
-    if (to <= from) return NOTHING;
-    return { plain: ring.view(from, to), end: ring.idAt(to - 1), events: to - from };
-  }
-
-  /** Id of the first event of which bytes are in a dictionary that ends at a cursor. */
-  #windowFirst(group: SlicedGroup, cursor: number): number {
-    const ring = framesAfter(group, cursor);
-    if (ring === undefined) return Infinity;
-    let seq = ring.seqAfter(cursor);
-    for (let bytes = 0; seq > ring.tailSeq && bytes < DICTIONARY_BYTES_MAX;)
-      bytes += ring.sizeAt(--seq);
-    return seq < ring.headSeq && ring.idAt(seq) <= cursor ? ring.idAt(seq) : Infinity;
+    if (events === 0) return undefined;
+    const bytes = ownBuffer(storedBlocks(plain));
+    const stored = { first: Infinity, bytes, end, events, plainBytes: plain.length };
+    this.#keep(entry, stored);
+    entry.stored = stored;
+    return stored;
   }
 }
 
-/** A block keeps the whole buffer that zlib was given for it. */
-function keptBy({ bytes }: Variant): number {
-  return bytes.buffer.byteLength;
+/** Bytes that a variant takes: none where it is the stored one under another dictionary. */
+function keptBy({ stored }: Entry, { bytes }: Variant): number {
+  return bytes === stored?.bytes ? 0 : bytes.length;
 }
 
-/** A part of what a group reads. */
-interface Cut {
-  readonly plain: Uint8Array;
-  readonly end: number;
-  readonly events: number;
-}
-
-const NOTHING: Cut = { plain: EMPTY, end: 0, events: 0 };
-
-/** The ring of frames above an id; undefined where they have to be made. */
-function framesAfter({ channels, encoding }: SlicedGroup, id: number): Ring | undefined {
-  return channels[0]?.rings?.framesAfter(id, encoding);
-}
-
-/** Id of the first event above `after` and up to `through`; Infinity without one. */
-function firstIn(group: SlicedGroup, after: number, through: number): number {
-  if (after >= through) return Infinity;
-  const ring = framesAfter(group, after);
-  if (ring === undefined) return Infinity;
-  const seq = ring.seqAfter(after);
-  return seq < ring.headSeq && ring.idAt(seq) <= through ? ring.idAt(seq) : Infinity;
-}
-
-/** The plain bytes before a cursor, from the event `first` on. Valid until the next call. */
-function dictionaryFrom(group: SlicedGroup, first: number, cursor: number): Uint8Array | undefined {
-  const ring = first === Infinity ? undefined : framesAfter(group, cursor);
-  if (ring === undefined) return undefined;
-  let at = DICTIONARY_BYTES_MAX;
-  for (let seq = ring.seqAfter(cursor) - 1; at > 0 && seq >= ring.tailSeq; seq--) {
-    if (ring.idAt(seq) < first) break;
-    const frame = ring.view(seq, seq + 1);
-    const bytes = Math.min(at, frame.length);
-    at -= bytes;
-    dictionaryBuffer.set(frame.subarray(frame.length - bytes), at);
-  }
-  return dictionaryBuffer.subarray(at);
-}
-
-function cutRecords(
-  { set, encoding }: SlicedGroup,
-  cursor: number,
-  head: number,
-  bytesMax: number,
-): Cut {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  let end = cursor;
-  const merge = new Merge(set, cursor);
-  while (merge.next() && merge.id <= head) {
-    const frame = merge.channel.frameAt(merge.seq, encoding);
-    if (frame === undefined) continue;
-    if (parts.length > 0 && bytes + frame.length > bytesMax) break;
-    parts.push(Buffer.from(frame));
-    bytes += frame.length;
-    end = merge.id;
-    if (bytes > bytesMax) break;
-  }
-  return { plain: Buffer.concat(parts), end, events: parts.length };
+/** In a buffer of their size: zlib's is larger, and a small one a part of what others keep. */
+function ownBuffer(bytes: Buffer): Buffer {
+  const own = Buffer.allocUnsafeSlow(bytes.length);
+  own.set(bytes);
+  return own;
 }

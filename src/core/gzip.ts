@@ -17,6 +17,11 @@ const STORED_BYTES_MAX = 65_535;
 /** Bytes of a stored block beside its content: its kind, its length, and that inverted. */
 export const STORED_HEAD_BYTES = 5;
 
+/** True when a deflated block takes fewer bytes than its content in a stored one. */
+export function isSmaller(block: Uint8Array, plain: Uint8Array): boolean {
+  return block.length < plain.length + STORED_HEAD_BYTES;
+}
+
 /** A stored block without content: decodes to nothing. */
 const EMPTY_BLOCK = Buffer.from([0, 0, 0, 0xff, 0xff]);
 

@@ -26,7 +26,7 @@ import {
 import type { Compressor } from './compressor.js';
 import type { HistoryPage } from './event-log.js';
 import type { Encoding } from './frame.js';
-import { STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
+import { isSmaller, STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
 import type { Group } from './group.js';
 import type { HistoryReads } from './history-reads.js';
 import { CATCHING_UP, HEALTHY, OLDEST, READING } from './line-table.js';
@@ -257,10 +257,9 @@ export class HistoryLines {
     for (let corks = 0; seq < frames.headSeq; corks++) {
       if (corks === CATCH_UP_CORKS_MAX) return undefined;
       const end = frames.runEnd(seq, PART_BYTES_MAX);
-      const bytes =
-        encoding.isGzip === true
-          ? this.#blockOf(serving, encoding, seq, end)
-          : frames.view(seq, end);
+      const plain = frames.view(seq, end);
+      const bytes = encoding.isGzip === true ? this.#blockOf(serving, encoding, seq, plain) : plain;
+      group.compressed?.given(plain.length, bytes.length);
       const taken = pump.write(port, table.sockets[row], bytes);
       this.#counters.deliveries_total += end - seq;
       table.advance(row, frames.idAt(end - 1));
@@ -276,15 +275,17 @@ export class HistoryLines {
   }
 
   /** A part of the page as a gzip block, made once for all lines that are there. */
-  #blockOf({ frames, blocks }: Serving, { index }: Encoding, seq: number, end: number): Uint8Array {
+  #blockOf({ blocks }: Serving, { index }: Encoding, seq: number, plain: Uint8Array): Uint8Array {
     const { compressor } = this.#parts;
     const bySeq = (blocks[index] ??= new Map<number, Uint8Array>());
     const known = bySeq.get(seq);
     if (known !== undefined) return known;
-    const plain = (frames[index] as Ring).view(seq, end);
-    const isWorthIt = plain.length <= COMPRESS_BLOCK_BYTES_MAX && compressor.hasTime;
-    const block = isWorthIt ? compressor.deflate(plain, undefined) : undefined;
-    const made = block === undefined || block.length > plain.length ? storedBlocks(plain) : block;
+    let block: Uint8Array | undefined;
+    if (plain.length <= COMPRESS_BLOCK_BYTES_MAX) {
+      if (compressor.hasTime) block = compressor.deflate(plain, undefined);
+      else this.#counters.compress_refused_total++;
+    }
+    const made = block !== undefined && isSmaller(block, plain) ? block : storedBlocks(plain);
     bySeq.set(seq, made);
     return made;
   }

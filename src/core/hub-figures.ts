@@ -12,6 +12,8 @@ import {
 } from './channel-listing.js';
 import type { RingMemory } from './channel-rings.js';
 import type { Channels } from './channels.js';
+import { compressedLines, type CompressedLines } from './compressed-lines.js';
+import type { Compressor } from './compressor.js';
 import type { DeliveryTimes } from './delivery-times.js';
 import type { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
@@ -41,6 +43,8 @@ export interface HubMemory {
     readonly lossBytes: number;
   };
   readonly rings: Readonly<RingMemory>;
+  /** Compressed slices that are kept for lines of a sweep. */
+  readonly compressedBytes: number;
 }
 
 /** The parts of the hub that are asked. */
@@ -56,6 +60,7 @@ export interface HubParts {
   readonly batches: NamedBatches;
   readonly rateWindows: RateWindows;
   readonly deliveryTimes: DeliveryTimes;
+  readonly compressor: Pick<Compressor, 'keptBytes'>;
 }
 
 export class HubFigures {
@@ -88,7 +93,7 @@ export class HubFigures {
 
   /** What tables and rings take, for `/-/memory`. Walks all groups and all rings. */
   get memory(): HubMemory {
-    const { channels, groups, membership, polls } = this.#parts;
+    const { channels, groups, membership, polls, compressor } = this.#parts;
     return {
       tables: {
         feedBytes: groups.memoryBytes,
@@ -98,6 +103,7 @@ export class HubFigures {
         lossBytes: channels.lossBytes,
       },
       rings: channels.ringMemory,
+      compressedBytes: compressor.keptBytes,
     };
   }
 
@@ -136,6 +142,11 @@ export class HubFigures {
   /** Lines by the events that they are behind; waiting polls count. Walks all lines. */
   lineLag(): Histogram {
     return lineLag(this.#parts.groups.all);
+  }
+
+  /** How many lines are compressed, and share their bytes. Walks all that are. */
+  compressedLines(): CompressedLines {
+    return compressedLines(this.#parts.groups.all);
   }
 
   /** The `limit` channels with most lines, the largest first. Walks all channels. */

@@ -216,6 +216,7 @@ export class Hub<Socket> {
       batches: this.batches,
       rateWindows,
       deliveryTimes,
+      compressor,
     });
     if (log.isOpen) this.begin();
   }

@@ -37,7 +37,8 @@ export class Openings {
   ): number {
     const { encoding, set, mode } = group;
     const buffer = this.#buffer;
-    const replays = group.compressed ?? this.#replays;
+    const { compressed } = group;
+    const replays = compressed ?? this.#replays;
     let length = 0;
     if (mode.port.kind === 'stream')
       length = buffer.write(encoding.prelude(continuesAfter, retryMs), 'latin1');
@@ -61,6 +62,7 @@ export class Openings {
       buffer.set(replays.bytes, length);
       length += replays.bytes.length;
       cursor = replays.end;
+      compressed?.given(compressed.plainBytes, compressed.bytes.length);
       this.#counters.deliveries_total += replays.events;
     }
     this.#length = length;

@@ -59,6 +59,9 @@ export function checkHolding({ draining }: { readonly draining: boolean }): void
   if (draining) throw shuttingDown();
 }
 
+/** A person gets a page, an EventSource a stream that ends, and others JSON. */
+const BY_ACCEPT: Headers = [['Vary', 'Accept']];
+
 /** What ends a cork: `last` is the last thing in it, and `after` runs when it is over. */
 interface Cork {
   last: () => void;
@@ -325,6 +328,7 @@ export class Exchange implements PendingAnswer, Refusable {
       setImmediate(() => (this.#shared.refusedThisTurn = 0));
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
     const headers = [...extra, ...refusalHeaders(known)];
+    if (this.method === 'GET' || this.isHead) headers.push(...BY_ACCEPT);
     if (asPage)
       this.#send(statusOf(known), PAGE_CONTENT_TYPE, refusalPage(known, this.#shared.homePath), [
         ...headers,
@@ -341,7 +345,7 @@ export class Exchange implements PendingAnswer, Refusable {
   refuseStreamForNow(error: HoldlineError, retryMs: number): void {
     if (!this.isOpen) return;
     this.#shared.refusals.note('refused_temporary_total', error, this);
-    this.#send(200, 'text/event-stream', retryBlock(retryMs), NO_HEADERS);
+    this.#send(200, 'text/event-stream', retryBlock(retryMs), BY_ACCEPT);
   }
 
   /**
@@ -351,7 +355,7 @@ export class Exchange implements PendingAnswer, Refusable {
   refuseStreamForGood(error: HoldlineError, endEvent: Uint8Array): void {
     if (!this.isOpen) return;
     this.#shared.refusals.note('refused_ended_total', error, this);
-    this.#send(200, 'text/event-stream', endEvent, NO_HEADERS);
+    this.#send(200, 'text/event-stream', endEvent, BY_ACCEPT);
   }
 
   /**

@@ -1,5 +1,6 @@
 /** A metric: its type, labels and meaning, and how it is read from the figures of a moment. */
 import type { ChannelFigures } from '../core/channel-ranking.js';
+import type { CompressedLines } from '../core/compressed-lines.js';
 import type { LogTimes } from '../core/event-log.js';
 import type { Histogram } from '../core/histogram.js';
 import type { MemoryReport } from './memory/report.js';
@@ -17,6 +18,7 @@ export interface Figures {
   readonly logTimes: LogTimes | undefined;
   /** Open lines by the events that they are behind. */
   readonly lineLag: Histogram;
+  readonly compressedLines: CompressedLines;
   /** The channels with most lines, at most CHANNELS_IN_METRICS_MAX. */
   readonly channels: readonly ChannelFigures[];
 }

@@ -23,7 +23,10 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
 export interface FigureSources {
   readonly ops: Pick<Ops, 'logTimes' | 'process' | 'stats'>;
   readonly memory: Pick<Memory, 'reportAtOnce'>;
-  readonly hub: Pick<HubFigures, 'deliveryTimes' | 'lineLag' | 'busiestChannels'>;
+  readonly hub: Pick<
+    HubFigures,
+    'deliveryTimes' | 'lineLag' | 'compressedLines' | 'busiestChannels'
+  >;
 }
 
 /** The figures of this moment. Walks all lines and all channels. */
@@ -35,6 +38,7 @@ export function figuresNow({ ops, memory, hub }: FigureSources, draining: boolea
     deliveryTimes: hub.deliveryTimes,
     logTimes: ops.logTimes,
     lineLag: hub.lineLag(),
+    compressedLines: hub.compressedLines(),
     channels: hub.busiestChannels(CHANNELS_IN_METRICS_MAX),
   };
 }

@@ -20,6 +20,14 @@ function overAll(properties: Readonly<Record<string, Json>>, optional: readonly 
   return object({ ...properties, workers: schema('Workers') }, [...optional, 'workers']);
 }
 
+/** Of the compressed lines of a channel; null where there are none. */
+const compression = object({
+  lines: count,
+  plainBytes: count,
+  bytes: count,
+  ratio: numberOrNull,
+});
+
 const listedChannel = {
   name: text,
   lines: count,
@@ -28,6 +36,7 @@ const listedChannel = {
   heldBytes: count,
   eventsPerSecond: number,
   bytesPerSecond: number,
+  compression: { ...compression, type: ['object', 'null'] },
 } as const;
 
 const line = object({

@@ -3,7 +3,8 @@ import { Histogram } from '../core/histogram.js';
 import { CLOSE_REASONS, REFUSALS } from '../errors.js';
 import { COUNTER_MEANINGS, type CounterName } from '../counters.js';
 import { LOG_SECONDS_BOUNDS } from '../limits.js';
-import type { MetricRow } from './metric-row.js';
+import type { ChannelCompression } from '../core/channel-compression.js';
+import type { Figures, MetricRow, Samples } from './metric-row.js';
 
 /** Counters of the table in counters.ts, under the same meaning. */
 const COUNTERS: Readonly<Record<string, MetricRow>> = Object.fromEntries(
@@ -15,6 +16,14 @@ const COUNTERS: Readonly<Record<string, MetricRow>> = Object.fromEntries(
 
 /** With all of its buckets, so that a rate sees the first that is counted. */
 const NOT_TIMED = new Histogram(LOG_SECONDS_BOUNDS);
+
+/** A sample for each of the busiest channels that has compressed lines. */
+function compressionOfEach(read: (compression: ChannelCompression) => number) {
+  return ({ channels }: Figures): Samples<number> =>
+    channels.flatMap(({ name, compression }) =>
+      compression === null ? [] : [[{ channel: name }, read(compression)] as const],
+    );
+}
 
 /** Rows by name. Units are Prometheus' own: bytes and seconds. */
 export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
@@ -66,6 +75,18 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
     labels: ['channel'],
     read: ({ channels }) => channels.map(({ name, events }) => [{ channel: name }, events]),
   },
+  holdline_channel_compress_plain_bytes_total: {
+    type: 'counter',
+    help: 'bytes of events given to the compressed lines of each of those channels, before gzip; starts again when they have all left',
+    labels: ['channel'],
+    read: compressionOfEach(({ plainBytes }) => plainBytes),
+  },
+  holdline_channel_compress_bytes_total: {
+    type: 'counter',
+    help: 'the same within gzip, as it was written',
+    labels: ['channel'],
+    read: compressionOfEach(({ bytes }) => bytes),
+  },
   holdline_info: {
     type: 'gauge',
     help: '1; its labels are the versions of server and Node, and the build of uWebSockets.js',
@@ -110,6 +131,16 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
     type: 'gauge',
     help: 'lines behind their rings that are given what the log keeps',
     read: ({ stats }) => stats.lines.reading,
+  },
+  holdline_lines_compressed: {
+    type: 'gauge',
+    help: 'lines that are given gzip blocks (--compress)',
+    read: ({ compressedLines }) => compressedLines.lines,
+  },
+  holdline_lines_in_step: {
+    type: 'gauge',
+    help: 'those of them that can be given the smallest block at their position, which most lines share',
+    read: ({ compressedLines }) => compressedLines.inStep,
   },
   holdline_lines_cap: {
     type: 'gauge',

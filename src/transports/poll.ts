@@ -1,5 +1,4 @@
 /** Polls: answered at once if there is something, else when it comes or the wait is over. */
-import type { Compressor } from '../core/compressor.js';
 import type { PollPort, DeliveryMode } from '../core/ports.js';
 import { NDJSON, type Encoding } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
@@ -21,91 +20,96 @@ export interface PollRequest {
   readonly mayGzip: boolean;
 }
 
-const GZIP: Headers = [
-  ['Content-Encoding', 'gzip'],
-  ['Vary', 'Accept-Encoding'],
-];
-
-const pollPort: PollPort<Exchange> = {
-  kind: 'poll',
-  answer: (exchange, body, position) => answerPoll(exchange, body, position),
-};
+/** On every answer: another client is sent a stream, or another coding (RFC 9110, 12.5.5). */
+const VARY = ['Vary', 'Accept, Accept-Encoding'] as const;
+const GZIP = ['Content-Encoding', 'gzip'] as const;
 
 /** Polls whose clients take compressed bodies are groups of their own. */
 const GZIP_ENCODING: Encoding = { ...NDJSON, name: 'ndjson-gzip' };
-
-/** Ports that compress, by the compressor of each hub. */
-const gzipPorts = new WeakMap<Compressor, PollPort<Exchange>>();
-
-function gzipPortOf(compressor: Compressor): PollPort<Exchange> {
-  let port = gzipPorts.get(compressor);
-  if (port === undefined) {
-    port = {
-      kind: 'poll',
-      answer: (exchange, body, position) =>
-        answerPoll(exchange, body, position, (plain) => compressor.gzip(plain)),
-    };
-    gzipPorts.set(compressor, port);
-  }
-  return port;
-}
 
 /**
  * Delivery modes by limit, because polls that wait with the same limit get the same bytes. At most
  * POLL_EVENTS_MAX + 1.
  */
-const MODES = new Map<number, DeliveryMode<Exchange>>();
+class Modes {
+  readonly #encoding: Encoding;
+  readonly #port: PollPort<Exchange>;
+  readonly #byLimit = new Map<number, DeliveryMode<Exchange>>();
 
-function deliveryModeOf(limit: number): DeliveryMode<Exchange> {
-  let mode = MODES.get(limit);
-  if (mode === undefined) {
-    mode = { transport: 'poll', encoding: NDJSON, port: pollPort, limit };
-    MODES.set(limit, mode);
+  constructor(encoding: Encoding, port: PollPort<Exchange>) {
+    this.#encoding = encoding;
+    this.#port = port;
   }
-  return mode;
+
+  of(limit: number): DeliveryMode<Exchange> {
+    let mode = this.#byLimit.get(limit);
+    if (mode === undefined) {
+      mode = { transport: 'poll', encoding: this.#encoding, port: this.#port, limit };
+      this.#byLimit.set(limit, mode);
+    }
+    return mode;
+  }
 }
 
 function answerPoll(
   exchange: Exchange,
   body: Uint8Array | undefined,
   position: number,
-  compress?: (body: Uint8Array) => Uint8Array | undefined,
+  compressed: Uint8Array | undefined,
 ): void {
-  const own: Headers = [['Holdline-Position', String(position)]];
-  const compressed = body === undefined ? undefined : compress?.(body);
+  const own: Headers = [['Holdline-Position', String(position)], VARY];
   if (body === undefined) exchange.answerNothing(own);
   else if (compressed === undefined) exchange.answer(200, 'application/json', body, own);
-  else exchange.answer(200, 'application/json', compressed, [...own, ...GZIP]);
+  else exchange.answer(200, 'application/json', compressed, [...own, GZIP]);
 }
 
-/**
- * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its
- * time is over, however long (native-notes/pending-answer.md). A HEAD never waits and is not
- * counted. Before a poll is held, `checkPlace` may refuse it. Where the log has to be read for it
- * the answer comes later, with a promise. Throws, or rejects with, what these and
- * `WaitingPolls.wait` throw; then nothing has been written.
- */
-export function answerOrWait(
-  hub: Pick<Hub<Exchange>, 'compressor' | 'left' | 'polls'>,
-  exchange: Exchange,
-  { channels, position, owner, limit, waitMs, mayGzip }: PollRequest,
-  checkPlace: () => void,
-): Promise<void> | undefined {
-  const mode: DeliveryMode<Exchange> = mayGzip
-    ? { transport: 'poll', encoding: GZIP_ENCODING, port: gzipPortOf(hub.compressor), limit }
-    : deliveryModeOf(limit);
-  const answer = (polled: Polled): void => {
-    if (exchange.gone) return;
-    const { answer: found, start } = polled;
-    if (found !== undefined || waitMs === 0 || exchange.isHead) {
-      if (!exchange.isHead) hub.polls.answered(polled);
-      (mode.port as PollPort<Exchange>).answer(exchange, found?.body, polled.position);
-    } else {
-      checkPlace();
-      exchange.hold(hub.polls.wait(exchange, channels, mode, start, waitMs, owner), hub);
-    }
-  };
-  const looking = hub.polls.look(channels, position, limit, answer);
-  if (looking !== undefined) exchange.watch();
-  return looking;
+/** The polls of a hub. */
+export class Polling {
+  readonly #hub: Pick<Hub<Exchange>, 'left' | 'polls'>;
+  readonly #plain: Modes;
+  readonly #gzip: Modes;
+
+  constructor(hub: Pick<Hub<Exchange>, 'compressor' | 'left' | 'polls'>) {
+    const { compressor } = hub;
+    this.#hub = hub;
+    this.#plain = new Modes(NDJSON, {
+      kind: 'poll',
+      answer: (exchange, body, position) => answerPoll(exchange, body, position, undefined),
+    });
+    this.#gzip = new Modes(GZIP_ENCODING, {
+      kind: 'poll',
+      answer: (exchange, body, position) =>
+        answerPoll(exchange, body, position, body && compressor.gzip(body)),
+    });
+  }
+
+  /**
+   * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its
+   * time is over, however long (native-notes/pending-answer.md). A HEAD never waits and is not
+   * counted. Before a poll is held, `checkPlace` may refuse it. Where the log has to be read for it
+   * the answer comes later, with a promise. Throws, or rejects with, what these and
+   * `WaitingPolls.wait` throw; then nothing has been written.
+   */
+  answerOrWait(
+    exchange: Exchange,
+    { channels, position, owner, limit, waitMs, mayGzip }: PollRequest,
+    checkPlace: () => void,
+  ): Promise<void> | undefined {
+    const hub = this.#hub;
+    const mode = (mayGzip ? this.#gzip : this.#plain).of(limit);
+    const answer = (polled: Polled): void => {
+      if (exchange.gone) return;
+      const { answer: found, start } = polled;
+      if (found !== undefined || waitMs === 0 || exchange.isHead) {
+        if (!exchange.isHead) hub.polls.answered(polled);
+        (mode.port as PollPort<Exchange>).answer(exchange, found?.body, polled.position);
+      } else {
+        checkPlace();
+        exchange.hold(hub.polls.wait(exchange, channels, mode, start, waitMs, owner), hub);
+      }
+    };
+    const looking = hub.polls.look(channels, position, limit, answer);
+    if (looking !== undefined) exchange.watch();
+    return looking;
+  }
 }

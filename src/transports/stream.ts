@@ -67,6 +67,9 @@ export function deliveryModeOf(
   return (channels.length > 1 || envelope ? ENVELOPED_STREAMS : EVENT_STREAMS)[client][coding];
 }
 
+/** A stream, or a poll, plain or within gzip: RFC 9110, 12.5.5. */
+const VARIES_BY = 'Accept, Accept-Encoding';
+
 /** What differs in the heads of streams. */
 export interface StreamHeadFields {
   /** The position after which the stream continues. */
@@ -94,7 +97,7 @@ export function writeStreamHead(
   response.writeHeader('X-Content-Type-Options', 'nosniff');
   if (!isEvents && continuesAfter !== undefined)
     response.writeHeader('Holdline-Position', String(continuesAfter));
-  let vary = 'Accept, Accept-Encoding';
+  let vary = VARIES_BY;
   for (const [name, value] of headers) {
     if (name === 'Vary') vary += `, ${value}`;
     else response.writeHeader(name, value);
@@ -123,7 +126,7 @@ function isOver(hub: StreamHub, { channels, mode }: StreamRequest): boolean {
 /** Answers a HEAD with the head of a GET, and closes, because there is no length to send. */
 export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: StreamRequest): void {
   if (isOver(hub, request)) {
-    exchange.answerNothing();
+    exchange.answerNothing([['Vary', VARIES_BY]]);
     return;
   }
   const { continuesAfter } = hub.startOf(request.channels, request.position);
@@ -145,7 +148,7 @@ export function openStream(
   retryMs: number,
 ): void {
   if (isOver(hub, request)) {
-    exchange.answerNothing();
+    exchange.answerNothing([['Vary', VARIES_BY]]);
     return;
   }
   const { response } = exchange;

@@ -20,7 +20,7 @@ import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
 import { ACCEPTS_PER_SECOND, ENDED_RETRY_MS } from '../limits.js';
 import type { MessageSocket, UpgradeContext } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
-import { answerOrWait, type PollRequest } from './poll.js';
+import { Polling, type PollRequest } from './poll.js';
 import { answerStreamHead, deliveryModeOf, openStream, type StreamRequest } from './stream.js';
 import type { Messages } from './websocket.js';
 
@@ -60,10 +60,12 @@ interface WhenReady {
 export class Subscribing {
   readonly #parts: SubscribingParts;
   readonly #options: SubscribingOptions;
+  readonly #polling: Polling;
 
   constructor(parts: SubscribingParts, options: SubscribingOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#polling = new Polling(parts.hub);
   }
 
   /**
@@ -77,7 +79,7 @@ export class Subscribing {
     channels: readonly string[],
     context: UpgradeContext | undefined,
   ): Open {
-    const { hub, exchanges, places } = this.#parts;
+    const { exchanges, places } = this.#parts;
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
@@ -98,7 +100,7 @@ export class Subscribing {
         return this.#whenReady(exchange, grant, position, (ready) => {
           checkHolding(exchanges);
           const request = { ...poll, position: ready, channels: grant.channels, owner, mayGzip };
-          return answerOrWait(hub, exchange, request, () => places.checkPoll(owner));
+          return this.#polling.answerOrWait(exchange, request, () => places.checkPoll(owner));
         });
       };
     }
@@ -118,7 +120,7 @@ export class Subscribing {
           exchange,
           grant,
           position,
-          (ready) => answerStreamHead(hub, exchange, { ...stream, position: ready }),
+          (ready) => answerStreamHead(this.#parts.hub, exchange, { ...stream, position: ready }),
           { isEventStream },
         );
       }

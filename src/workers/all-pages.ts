@@ -3,6 +3,7 @@
  * adds up what they answer. `workers` in the answer says who did not answer in time.
  */
 import type { LineFigures, LineOrder } from '../core/line-ranking.js';
+import { withRatio } from '../core/channel-compression.js';
 import type { ChannelDetails, ChannelUsers, ListedChannel } from '../core/channel-listing.js';
 import { HoldlineError } from '../errors.js';
 import { limitOf } from '../http/request.js';
@@ -116,7 +117,7 @@ export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
       const found = parsed(given) as readonly (ChannelDetails & Partial<ChannelUsers>)[];
       // Unknown to all: the page of this worker says so.
       if (found.length === 0) return pages.get('channels/')!.answer(request);
-      const sum = sumOf(found, CHANNEL_RULES) as object;
+      const sum = channelOfAll(found);
       return jsonAnswer({ ...sum, ...usersOfAll(found), workers });
     },
   };
@@ -246,13 +247,19 @@ async function listOfAll(everyone: Everyone, { query }: OpsRequest): Promise<Ops
     }
   }
   const channels = [...byName.values()]
-    .map((same) => sumOf(same, CHANNEL_RULES) as ListedChannel)
+    .map(channelOfAll)
     .sort((one, other) => compare(placeOf(one, sort), placeOf(other, sort)))
     .filter((one) => after === undefined || compare(placeOf(one, sort), after) > 0);
   const shown = channels.slice(0, limit);
   const last = channels.length > limit ? shown.at(-1) : undefined;
   const next = last === undefined ? null : `${placeOf(last, sort).value}:${last.name}`;
   return jsonAnswer({ sort, channels: shown, next, workers: shownOf(answers, report) });
+}
+
+/** A channel over all workers. */
+export function channelOfAll<Shown extends ListedChannel>(same: readonly Shown[]): Shown {
+  const sum = sumOf(same, CHANNEL_RULES) as Shown;
+  return { ...sum, compression: sum.compression === null ? null : withRatio(sum.compression) };
 }
 
 interface Place {

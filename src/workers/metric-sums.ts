@@ -2,8 +2,8 @@
  * Metrics of several workers as one text: counters and histograms add up, and so do gauges, but for
  * those that are the same for all or say how one of them is.
  */
-
 import type { Histogram } from '../core/histogram.js';
+import { inMillionths, plus } from './sums.js';
 
 interface Family {
   readonly help: string;
@@ -71,7 +71,7 @@ export function histogramMetrics(name: string, { bounds, counts, sum }: Histogra
 function joined(name: string, type: string, one: number, other: number): number {
   if (SMALLEST.test(name)) return Math.min(one, other);
   const isLargest = LARGEST.test(name) && (type === 'gauge' || OF_CHANNELS.test(name));
-  return isLargest ? Math.max(one, other) : one + other;
+  return isLargest ? Math.max(one, other) : plus(one, other);
 }
 
 function familiesOf(text: string): Map<string, Family> {
@@ -89,7 +89,7 @@ function familiesOf(text: string): Map<string, Family> {
       const blank = line.lastIndexOf(' ');
       family?.samples.set(
         line.slice(0, blank),
-        Number(line.slice(blank + 1).replace('+Inf', 'Infinity')),
+        inMillionths(Number(line.slice(blank + 1).replace('+Inf', 'Infinity'))),
       );
     }
   }

@@ -6,6 +6,20 @@ export type Rule = 'max' | 'first';
 export type Rules = Readonly<Record<string, Rule>>;
 
 /**
+ * To the nearest millionth: seconds of a counter are no integers, and sums of such numbers depend
+ * on the order in which they are added. A counter that falls by the last bit is taken for a start
+ * from 0.
+ */
+export function inMillionths(value: number): number {
+  return Number.isInteger(value) ? value : Math.round(value * 1e6) / 1e6;
+}
+
+/** The sum of two numbers in millionths, in millionths: the same in whichever order. */
+export function plus(one: number, other: number): number {
+  return inMillionths(one + other);
+}
+
+/**
  * * Numbers add up, of two booleans one true is enough, and of anything else the first counts. Null
  * is nothing.
  */
@@ -17,7 +31,7 @@ export function sumOf(values: readonly unknown[], rules: Rules = {}, path = ''):
   if (rule === 'first') return first;
   if (typeof first === 'number') {
     const numbers = given as number[];
-    return rule === 'max' ? Math.max(...numbers) : numbers.reduce((sum, one) => sum + one, 0);
+    return rule === 'max' ? Math.max(...numbers) : numbers.map(inMillionths).reduce(plus, 0);
   }
   if (typeof first === 'boolean') return given.includes(true);
   if (typeof first !== 'object' || Array.isArray(first)) return first;

@@ -11,6 +11,7 @@ import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
 import { FakePoll, fakePollMode } from './fake-poll.js';
 import { FakeSocket, fakeModes, gzipMode, type ModeName } from './fake-port.js';
+import { StreamDecoder } from './gunzip.js';
 
 const MIB = 1024 * 1024;
 
@@ -23,6 +24,8 @@ export interface FakeLine {
   readonly handle: number;
   /** Everything that its reader has read so far. */
   text: string;
+  /** Of a line within gzip. */
+  readonly decoder?: StreamDecoder;
 }
 
 /** What a poll asks for beside channels and position. */
@@ -67,12 +70,14 @@ export class FakeHub {
     path: string,
     position: Position = LIVE,
     capacityBytes = Infinity,
-    by?: ModeName | 'sse-gzip',
+    by?: ModeName | 'sse-gzip' | 'ndjson-gzip',
     owner: Owner = NOBODY,
   ): FakeLine {
     const channels = path.split(',');
-    const name = by ?? (channels.length > 1 ? 'sse-env' : 'sse');
-    const mode = name === 'sse-gzip' ? gzipMode(this.#modes.sse) : this.#modes[name];
+    const isGzip = by === 'sse-gzip' || by === 'ndjson-gzip';
+    const plain = isGzip ? (by.slice(0, -'-gzip'.length) as ModeName) : by;
+    const plainMode = this.#modes[plain ?? (channels.length > 1 ? 'sse-env' : 'sse')];
+    const mode = isGzip ? gzipMode(plainMode) : plainMode;
     const socket = new FakeSocket(
       path,
       capacityBytes,
@@ -80,7 +85,8 @@ export class FakeHub {
       mode.transport === 'websocket' ? 'message' : 'stream',
     );
     const { handle, opening } = this.hub.join(socket, channels, mode, position, 3000, owner);
-    const line: FakeLine = { socket, handle, text: '' };
+    const decoder = isGzip ? { decoder: new StreamDecoder() } : {};
+    const line: FakeLine = { socket, handle, text: '', ...decoder };
     if (opening.length > 0 && !socket.write(opening, Buffer.from(opening)))
       this.hub.stalled(handle, socket);
     return line;
@@ -152,7 +158,8 @@ export class FakeHub {
 
   /** The reader takes all there is; its socket becomes writable. Returns what was read by now. */
   read(line: FakeLine): string {
-    line.text += line.socket.read(Infinity).toString();
+    const bytes = line.socket.read(Infinity);
+    line.text += (line.decoder?.decode(bytes) ?? bytes).toString();
     if (line.socket.isWritable && line.socket.becomeWritable())
       this.hub.drained(line.handle, line.socket);
     return line.text;

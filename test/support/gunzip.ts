@@ -7,6 +7,7 @@ interface Synchronous {
   _handle: { close(): void };
   close(): void;
   _processChunk(bytes: Buffer, flush: number): Buffer;
+  removeAllListeners(event: 'error'): void;
 }
 
 const nothing = (): void => {};
@@ -26,6 +27,8 @@ export class StreamDecoder {
       return gunzip['_processChunk'](bytes, constants.Z_SYNC_FLUSH);
     } finally {
       gunzip['_handle'] = handle;
+      // It adds one for each chunk.
+      gunzip.removeAllListeners('error');
     }
   }
 }

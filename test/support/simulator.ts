@@ -8,6 +8,7 @@ import { isDeletion, type LoggedEntry } from '../../src/core/event.js';
 import type { Group } from '../../src/core/group.js';
 import type { WhichLines } from '../../src/core/line-ends.js';
 import { NO_GRACE } from '../../src/core/line-table.js';
+import type { Counters } from '../../src/counters.js';
 import {
   CORK_WRITE_BYTES_MAX,
   DEADLINE_STEP_MS,
@@ -21,6 +22,13 @@ import { PollClients } from './poll-clients.js';
 import { Publishers } from './publishers.js';
 import { ADDRESSES, USERS, World, type Setting } from './world.js';
 import { play } from './replay.js';
+
+/**
+ * Share of the steps in which the compressor is given something that costs it all of its time, and
+ * a third of a second of more.
+ */
+const EXHAUSTING = 0.0002;
+const ZEROS = Buffer.alloc(12 * 1024 * 1024);
 
 /** Turns that a hub may take to come to rest when nothing more is asked of it. */
 const REST_TURNS = 20_000;
@@ -53,6 +61,10 @@ export class Simulation {
     return this.#world.setting;
   }
 
+  get counters(): Readonly<Counters> {
+    return this.#world.counters;
+  }
+
   /** The last actions before a failure, newest last. */
   get trace(): string {
     return this.#world.trace;
@@ -80,7 +92,11 @@ export class Simulation {
   // ── what happens ───────────────────────────────────────────────────────────────────────────────
 
   async #step(): Promise<void> {
-    const { random, setting } = this.#world;
+    const { random, setting, hub } = this.#world;
+    if (random.chance(EXHAUSTING)) {
+      this.#world.note('the compressor has used up its time');
+      hub.compressor.deflate(ZEROS, undefined);
+    }
     const dice = random.next() - setting.publishing;
     if (dice < 0) this.#publishers.publishSome(() => this.#lines.newTold());
     else if (dice < 0.08) this.#lines.join();

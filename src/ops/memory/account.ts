@@ -78,12 +78,12 @@ export class Account {
 
   /** What is counted one by one. */
   get counted(): MemoryParts {
-    const { tables, rings } = this.hub.memory;
+    const { tables, rings, compressedBytes } = this.hub.memory;
     const { answers, messages, publishes } = this.#held;
     const { open } = this.hub.lines;
     return {
       heap: open * LINE_HEAP_BYTES + rings.recordBytes + rings.frameBytes - rings.bufferBytes,
-      buffers: tableBytes(tables) + rings.bufferBytes + publishes,
+      buffers: tableBytes(tables) + rings.bufferBytes + compressedBytes + publishes,
       native: open * this.lineBytes.bytes + this.hub.unsentBytes + answers + messages,
     };
   }
@@ -111,7 +111,7 @@ export class Account {
   /** The report on the process; its classes add up to the resident memory. */
   get report(): Pick<MemoryReport, 'rssBytes' | 'rssBytesPerLine' | 'lines' | 'classes'> {
     const { rssBytes, heapBytes, heapUsedBytes, externalBytes } = this.usage();
-    const { tables, rings } = this.hub.memory;
+    const { tables, rings, compressedBytes } = this.hub.memory;
     const { answers, messages, publishes } = this.#held;
     const lines = this.hub.lines.open;
     const line = this.lineBytes;
@@ -134,11 +134,15 @@ export class Account {
         frameBytes: rings.frameBytes,
         heldBytes: rings.heldBytes,
       },
+      compressed: share(compressedBytes),
       backlog: share(this.hub.unsentBytes),
       held: { ...share(answers + messages + publishes), answers, messages, publishes },
       // Publishes are buffers too, and have a class of their own.
       buffers: share(
-        Math.max(0, externalBytes - tableBytes(tables) - rings.bufferBytes - publishes),
+        Math.max(
+          0,
+          externalBytes - tableBytes(tables) - rings.bufferBytes - compressedBytes - publishes,
+        ),
       ),
     };
     const knownBytes = Object.values(classes).reduce((sum, { bytes }) => sum + bytes, 0);

@@ -36,6 +36,8 @@ export interface MemoryReport {
       readonly frameBytes: number;
       readonly heldBytes: number;
     };
+    /** Slices that compressed lines share, kept while they are written. */
+    readonly compressed: MemoryClass;
     /** Upper bound of unsent bytes: exact for WebSockets, two corks for a stalled stream. */
     readonly backlog: MemoryClass;
     /** Held for clients: unread answers, unread or incomplete messages, publishes in progress. */
