@@ -68,7 +68,10 @@ export interface Check {
   endEvents: number;
   damaged: number;
   closedLines: number;
-  /** Lines whose bytes are counted, and that have an event less than every checked line. */
+  /**
+   * Lines that are not checked and have an event less than every checked line, or whose gzip could
+   * not be read.
+   */
   shortLines: number;
 }
 
@@ -338,7 +341,7 @@ export function checkOf({ books, tally }: RoundOutcome): Check {
     endEvents: tally.ends,
     damaged: tally.damaged,
     closedLines: [...books.cutOff.values()].reduce((sum, times) => sum + times, 0),
-    shortLines: books.countedLosers,
+    shortLines: books.countedLosers + books.unreadClients,
   };
 }
 

@@ -42,6 +42,7 @@ const KINDS = {
   emptyShare: 'number',
   bytesReceived: 'number',
   bytesPerClient: 'number',
+  compression: 'null',
   latencyMs: { p50: 'number', p90: 'number', p99: 'number', p999: 'number', max: 'number' },
   latencyCurve: 'array',
   mix: 'null',

@@ -51,6 +51,7 @@ export function reportWith(parts: Partial<LoadReport> = {}): LoadReport {
     emptyShare: 0,
     bytesReceived: 31_000_000,
     bytesPerClient: 31_000,
+    compression: null,
     latencyMs: { p50: 5.5, p90: 12, p99: 24, p999: 33, max: 40.123 },
     latencyCurve: [0, 50, 90, 99, 99.9, 99.99, 99.999, 100].map((percentile, index) => ({
       percentile,

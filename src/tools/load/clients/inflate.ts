@@ -13,10 +13,14 @@ const DECODED_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
  * The last block of a stream, stored and empty. Behind bytes that end where a block does, at a
- * whole byte, it ends the stream. Anywhere else zlib misses or rejects bytes: what precedes a last
- * block has no bit of its own that could be taken for one.
+ * whole byte, it ends the stream. Anywhere else zlib misses or rejects bytes, since none of these
+ * is a last block but at its beginning; or it takes them for what a last block lacks, and decodes
+ * to more.
  */
 const LAST_BLOCK = Buffer.from([1, 0, 0, 0xff, 0xff]);
+
+/** What a flush to a whole byte ends with. */
+const FLUSHED = Buffer.from([0, 0, 0xff, 0xff]);
 
 /** What a part of a stream decodes to. */
 export interface Inflated {
@@ -31,12 +35,22 @@ export interface Inflated {
 
 /** Decodes a part that begins with a block. Throws when it is not deflate. */
 export function inflateAfter(window: Buffer, part: Buffer): Inflated {
+  const ended = inflateEnded(window, part);
+  if (ended !== undefined && ended.usedBytes <= part.length) return { ...ended, end: 'over' };
+  const isWhole = ended?.usedBytes === part.length + LAST_BLOCK.length;
+  if (isWhole && part.subarray(-FLUSHED.length).equals(FLUSHED))
+    return { plain: ended.plain, end: 'whole', usedBytes: part.length };
+  const alone = inflate(window, part, false);
+  const end = isWhole && ended.plain.length === alone.plain.length ? 'whole' : 'open';
+  return { ...alone, end };
+}
+
+/** Undefined where the part with a last block is no whole stream. */
+function inflateEnded(window: Buffer, part: Buffer): ReturnType<typeof inflate> | undefined {
   try {
-    const { plain, usedBytes } = inflate(window, Buffer.concat([part, LAST_BLOCK]), true);
-    const isWhole = usedBytes === part.length + LAST_BLOCK.length;
-    return { plain, end: isWhole ? 'whole' : 'over', usedBytes: Math.min(usedBytes, part.length) };
+    return inflate(window, Buffer.concat([part, LAST_BLOCK]), true);
   } catch {
-    return { ...inflate(window, part, false), end: 'open' };
+    return undefined;
   }
 }
 

@@ -1,18 +1,25 @@
 /*
  * Holds most lines of a run and counts what comes on each, so that the client is not the limit. A read here takes a third of what it
  * takes in Node; on event streams the bytes are not even copied out of the kernel (MSG_TRUNC). What the lines say is checked on other
- * lines of the same server, which a client process reads in full.
+ * lines of the same server, which a client process reads in full. Streams in gzip are read: what all lines share is decoded once
+ * (gzip-blocks.h).
  *
  * Commands are lines on stdin, answers are lines on stdout; the program ends when stdin does.
- *   open PORT FIRST_ROW WEBSOCKET COUNT AT_ONCE BODY_BYTES STALL_MS REQUEST_BYTES, followed by the request itself:
- *     connects COUNT lines more, at most AT_ONCE of them without their first BODY_BYTES of body;
+ *   open PORT FIRST_ROW KIND COUNT AT_ONCE BODY_BYTES STALL_MS REQUEST_BYTES, followed by the request itself:
+ *     connects COUNT lines more, at most AT_ONCE of them without their first BODY_BYTES of body, decoded if it is gzip;
+ *     KIND is 0 for a stream, 1 for a WebSocket, 2 for an event stream that asks for gzip, 3 for NDJSON that does;
  *     "opened FIRST_CONNECT_US LAST_COMPLETE_US", or "failed WHY", also when none gets further for STALL_MS
  *   nap US         from now on checks the sockets after naps of that length (nap.ts); 0 = sleeps until bytes come
- *   totals         "totals AT_US BYTES READS CPU_US OPEN CLOSED LEAST_BYTES MOST_BYTES"
- *   begin          counts the bytes of each line from 0; "begun"
+ *   totals         "totals AT_US BYTES READS CPU_US OPEN CLOSED LEAST_BYTES MOST_BYTES GZIP_BYTES PLAIN_BYTES EVENTS BLOCKS INFLATED
+ *                  DAMAGED COUNTED_BYTES"; the six before the last are of lines in gzip, the last is of others
+ *   shape DATA_BYTES RUN_BYTES BEFORE_BYTES BETWEEN_BYTES AFTER_BYTES, followed by these four texts:
+ *                  what events look like; "shaped"
+ *   begin          counts the bytes and events of each line from 0; "begun"
  *   audit EVENTS LEAST_BYTES EVENT_BYTES
- *                  "audited LINES EVENTS SHORT LEAST_BYTES": a line with at least LEAST_BYTES has had EVENTS, a short one as many as
- *                  its bytes are
+ *                  "audited LINES EVENTS SHORT LEAST_BYTES LEAST_EVENTS DISORDERED GAPS UNREAD PLAIN DAMAGED": of the PLAIN lines that
+ *                  are no gzip one with at least LEAST_BYTES has had EVENTS, a short one as many as its bytes are. Of lines in gzip
+ *                  the events are read; a short one has less than EVENTS, or other events than most. UNREAD lines, which no other
+ *                  figure has, are gzip that was only counted.
  *   close          resets every line; "closed"
  */
 #define _GNU_SOURCE
@@ -28,12 +35,16 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "gzip-blocks.h"
 
 enum {
   MAX_LINES = 65536,
   EVENTS_AT_ONCE = 1024,
   READ_BYTES = 1 << 20,
   COMMAND_BYTES = 512,
+  MOST_HEAD_BYTES = 16384,
+  /* Of the token that begins the data of each event of a run (event.ts). */
+  RUN_BYTES = 8,
   REQUEST_BYTES = 4096,
   /* As in connection.ts: beyond that the kernel's search for a free port takes longer than the rest of a connect. */
   LINES_PER_ADDRESS = 1000,
@@ -42,6 +53,12 @@ enum {
 
 /* From connect to close; in ASKED nothing has been answered yet. */
 enum { CONNECTING, ASKED, IN_HEAD, WAITING, COMPLETE, CLOSED };
+
+/* What is asked for. */
+enum { STREAM, WEBSOCKET, GZIP_SSE, GZIP_NDJSON };
+
+/* What the answer is: gzip that is read, that is none or has other events than it should, or that only a client of its own can read. */
+enum { PLAIN, GZIP, DAMAGED, UNREAD };
 
 /* A masked pong without data (RFC 6455, 5.5.3). */
 static const char PONG[6] = {(char)0x8a, (char)0x80, 0, 0, 0, 0};
@@ -55,14 +72,22 @@ typedef struct {
   uint8_t head_end_seen; /* of CR LF CR LF, bytes matched so far */
   uint8_t frame_head[10];
   uint8_t frame_head_bytes;
+  uint8_t coding;
+  uint8_t awaits_chunk_end;
+  /* Gzip: what has come of a chunk or of the head, and what has been read. */
+  uint8_t *pending;
+  uint32_t pending_bytes;
+  window *at;
+  uint64_t plain_bytes, events, highest_id, sum;
+  uint32_t disordered, gaps;
 } line;
 
 static line lines[MAX_LINES];
 static int line_count, complete_count, closed_count;
 static int first_row;
 static int epoll_fd;
-static int is_websocket;
-static uint64_t total_bytes, total_reads, body_bytes_wanted;
+static int kind;
+static uint64_t total_bytes, total_reads, total_gzip, total_plain, total_events, total_counted, total_damaged, body_bytes_wanted;
 static long nap_us;
 static char scratch[READ_BYTES];
 static char refusal[256];
@@ -113,6 +138,25 @@ static void close_line(int row) {
   close(lines[row].fd);
 }
 
+/* What has not been read is read on in the next call; NULL for nothing. */
+static void keep_pending(line *l, const uint8_t *bytes, size_t count) {
+  l->pending = realloc(l->pending, count == 0 ? 1 : count);
+  if (l->pending == NULL) die("realloc");
+  memmove(l->pending, bytes, count);
+  l->pending_bytes = (uint32_t)count;
+}
+
+/* From now on the bytes of the line are only counted. */
+static void end_reading(line *l, uint8_t coding) {
+  if (coding == DAMAGED) total_damaged++;
+  l->coding = coding;
+  if (l->at != NULL) l->at->lines--;
+  l->at = NULL;
+  free(l->pending);
+  l->pending = NULL;
+  l->pending_bytes = 0;
+}
+
 /* Reads frame heads and skips what is between them; a ping is answered. */
 static void read_frames(line *l, const uint8_t *bytes, uint64_t count) {
   uint64_t at = 0;
@@ -137,7 +181,7 @@ static void read_frames(line *l, const uint8_t *bytes, uint64_t count) {
 
 static void read_head(int row, int count) {
   line *l = &lines[row];
-  const char *status = is_websocket ? "HTTP/1.1 101 " : "HTTP/1.1 200 ";
+  const char *status = kind == WEBSOCKET ? "HTTP/1.1 101 " : "HTTP/1.1 200 ";
   if (l->state == ASKED && (count < 13 || memcmp(scratch, status, 13) != 0)) refuse(row, "was answered ", scratch, count);
   l->state = IN_HEAD;
   int at = 0;
@@ -151,14 +195,125 @@ static void read_head(int row, int count) {
   l->state = WAITING;
   /* Heads differ in length between servers: from here on only the body counts. */
   l->body_bytes = (uint64_t)(count - at);
-  if (is_websocket) read_frames(l, (const uint8_t *)scratch + at, (uint64_t)(count - at));
+  if (kind == WEBSOCKET) read_frames(l, (const uint8_t *)scratch + at, (uint64_t)(count - at));
+}
+
+/* A whole chunk is whole blocks: what a server flushed at once. */
+static void read_block(line *l, const uint8_t *bytes, uint32_t count) {
+  int why = 0;
+  total_gzip += count;
+  const step *s = find_step(l->at, bytes, count, &why);
+  if (s == NULL) {
+    end_reading(l, why == STEP_DAMAGED ? DAMAGED : UNREAD);
+    return;
+  }
+  l->at->lines--;
+  l->at = s->to;
+  l->at->lines++;
+  const reading *r = &s->read;
+  total_plain += r->plain_bytes;
+  l->plain_bytes += r->plain_bytes;
+  l->gaps += r->gaps;
+  if (r->events == 0) return;
+  /* Of a block that is not in order, or that does not follow, it is not known what was new. */
+  if (r->disordered == 0 && r->first_id > l->highest_id) {
+    l->events += r->events;
+    total_events += r->events;
+    l->sum += r->sum;
+  } else l->disordered += r->events;
+  if (r->last_id > l->highest_id) l->highest_id = r->last_id;
+}
+
+/* Reads whole chunks (RFC 9112, 7.1); returns the bytes that were read. */
+static size_t read_chunks(line *l, const uint8_t *bytes, size_t count) {
+  size_t at = 0;
+  while (at < count && l->coding == GZIP) {
+    if (l->awaits_chunk_end) {
+      if (count - at < 2) break;
+      l->awaits_chunk_end = 0;
+      if (bytes[at] != '\r' || bytes[at + 1] != '\n') end_reading(l, DAMAGED);
+      at += 2;
+      continue;
+    }
+    const uint8_t *feed = memchr(bytes + at, '\n', count - at);
+    if (feed == NULL) break;
+    size_t size = 0, digits = 0;
+    const uint8_t *digit = bytes + at;
+    for (; digits < 8; digit++, digits++) {
+      int value = *digit >= '0' && *digit <= '9' ? *digit - '0' : (*digit | 32) >= 'a' && (*digit | 32) <= 'f' ? (*digit | 32) - 'a' + 10 : -1;
+      if (value < 0) break;
+      size = size * 16 + (size_t)value;
+    }
+    size_t start = (size_t)(feed - bytes) + 1;
+    if (digits == 0 || (*digit != '\r' && *digit != ';' && *digit != ' ')) end_reading(l, DAMAGED);
+    else if (size > READ_BYTES / 2) end_reading(l, UNREAD);
+    else if (size == 0) return count;
+    else if (start + size > count) break;
+    else {
+      /* uWebSockets writes the end of a chunk with the next one. */
+      l->awaits_chunk_end = 1;
+      read_block(l, bytes + start, (uint32_t)size);
+      at = start + size;
+    }
+  }
+  return l->coding == GZIP ? at : count;
+}
+
+/* The head of an answer to a request for gzip; returns its bytes, or 0 while it is not complete. */
+static size_t read_gzip_head(int row, const uint8_t *bytes, size_t count) {
+  static char head[MOST_HEAD_BYTES + 1];
+  line *l = &lines[row];
+  const uint8_t *end = memmem(bytes, count, "\r\n\r\n", 4);
+  size_t head_bytes = end == NULL ? count : (size_t)(end - bytes) + 4;
+  if (head_bytes > MOST_HEAD_BYTES || (count >= 13 && memcmp(bytes, "HTTP/1.1 200 ", 13) != 0)) {
+    refuse(row, "was answered ", (const char *)bytes, (int)(count < 200 ? count : 200));
+    return 0;
+  }
+  if (end == NULL) return 0;
+  memcpy(head, bytes, head_bytes);
+  head[head_bytes] = 0;
+  l->state = WAITING;
+  l->coding = strcasestr(head, "\r\ncontent-encoding: gzip\r\n") == NULL ? PLAIN : GZIP;
+  if (l->coding == GZIP) {
+    l->at = first_window();
+    l->at->lines++;
+    if (strcasestr(head, "\r\ntransfer-encoding: chunked\r\n") == NULL) end_reading(l, UNREAD);
+  }
+  return head_bytes;
+}
+
+/* Reads bytes of a line that asked for gzip, which lie behind those that are pending. */
+static void read_gzip(int row, size_t fresh) {
+  line *l = &lines[row];
+  uint8_t *bytes = (uint8_t *)scratch;
+  size_t count = l->pending_bytes + fresh;
+  size_t at = 0;
+  if (l->state < WAITING) {
+    at = read_gzip_head(row, bytes, count);
+    if (at == 0) {
+      keep_pending(l, bytes, count);
+      return;
+    }
+    fresh = count - at;
+  }
+  l->body_bytes += fresh;
+  if (l->coding != GZIP) {
+    total_counted += fresh;
+    keep_pending(l, bytes, 0);
+    return;
+  }
+  at += read_chunks(l, bytes + at, count - at);
+  if (l->coding == GZIP && (at < count || l->pending_bytes > 0)) keep_pending(l, bytes + at, count - at);
 }
 
 static void read_line(int row) {
   line *l = &lines[row];
-  int copied = is_websocket || l->state < WAITING;
-  ssize_t count = recv(l->fd, scratch, sizeof scratch, MSG_DONTWAIT | (copied ? 0 : MSG_TRUNC));
-  int more = count == (ssize_t)sizeof scratch;
+  int is_gzip = kind >= GZIP_SSE && (l->state < WAITING || l->coding == GZIP);
+  int copied = kind == WEBSOCKET || is_gzip || l->state < WAITING;
+  size_t room = sizeof scratch - l->pending_bytes;
+  if (l->pending_bytes > 0) memcpy(scratch, l->pending, l->pending_bytes);
+  ssize_t count = recv(l->fd, scratch + l->pending_bytes, room, MSG_DONTWAIT | (copied ? 0 : MSG_TRUNC));
+  int more = count >= (ssize_t)room;
   if (count <= 0) {
     if (count < 0 && errno == EAGAIN) return;
     refuse(row, "was closed by the server", "", 0);
@@ -167,12 +322,14 @@ static void read_line(int row) {
   }
   total_bytes += (uint64_t)count;
   total_reads++;
-  if (l->state < WAITING) read_head(row, (int)count);
+  if (is_gzip) read_gzip(row, (size_t)count);
+  else if (l->state < WAITING) read_head(row, (int)count);
   else {
     l->body_bytes += (uint64_t)count;
-    if (is_websocket) read_frames(l, (const uint8_t *)scratch, (uint64_t)count);
+    if (l->coding != GZIP) total_counted += (uint64_t)count;
+    if (kind == WEBSOCKET) read_frames(l, (const uint8_t *)scratch, (uint64_t)count);
   }
-  if (l->state == WAITING && l->body_bytes >= body_bytes_wanted) {
+  if (l->state == WAITING && (l->coding == GZIP ? l->plain_bytes : l->body_bytes) >= body_bytes_wanted) {
     l->state = COMPLETE;
     complete_count++;
     last_complete_us = now_us();
@@ -254,7 +411,7 @@ static void read_exactly(char *target, int count) {
 static void open_lines(const char *arguments) {
   int port, count, at_once, stall_ms;
   unsigned long long body_bytes;
-  if (sscanf(arguments, "%d %d %d %d %d %llu %d %d", &port, &first_row, &is_websocket, &count, &at_once, &body_bytes, &stall_ms,
+  if (sscanf(arguments, "%d %d %d %d %d %llu %d %d", &port, &first_row, &kind, &count, &at_once, &body_bytes, &stall_ms,
              &request_bytes) != 8 ||
       request_bytes > REQUEST_BYTES || line_count + count > MAX_LINES) {
     answer("failed the order was: %s", arguments);
@@ -262,6 +419,7 @@ static void open_lines(const char *arguments) {
   }
   read_exactly(request, request_bytes);
   body_bytes_wanted = body_bytes;
+  shape.is_sse = kind != GZIP_NDJSON;
   int wanted = line_count + count;
   int complete_before = complete_count;
   double progress_us = first_connect_us = last_complete_us = now_us();
@@ -285,13 +443,51 @@ static void tell_totals(void) {
     if (lines[row].body_bytes < least) least = lines[row].body_bytes;
     if (lines[row].body_bytes > most) most = lines[row].body_bytes;
   }
-  answer("totals %.0f %llu %llu %.0f %d %d %llu %llu", now_us(), (unsigned long long)total_bytes, (unsigned long long)total_reads,
-         cpu_us(), complete_count, closed_count, (unsigned long long)(line_count == 0 ? 0 : least), (unsigned long long)most);
+  answer("totals %.0f %llu %llu %.0f %d %d %llu %llu %llu %llu %llu %llu %llu %llu %llu", now_us(), (unsigned long long)total_bytes,
+         (unsigned long long)total_reads, cpu_us(), complete_count, closed_count, (unsigned long long)(line_count == 0 ? 0 : least),
+         (unsigned long long)most, (unsigned long long)total_gzip, (unsigned long long)total_plain, (unsigned long long)total_events,
+         (unsigned long long)blocks_seen, (unsigned long long)blocks_inflated, (unsigned long long)total_damaged,
+         (unsigned long long)total_counted);
+}
+
+static void take_shape(const char *arguments) {
+  event_shape new = {.is_sse = shape.is_sse};
+  if (sscanf(arguments, "%d %d %d %d %d", &new.data_bytes, &new.run_bytes, &new.before_bytes, &new.between_bytes, &new.after_bytes) != 5 ||
+      new.data_bytes < 0 || new.run_bytes != RUN_BYTES || new.before_bytes < 1 || new.before_bytes > SHAPE_BYTES_MOST ||
+      new.between_bytes < 1 || new.between_bytes > SHAPE_BYTES_MOST || new.after_bytes < 1 || new.after_bytes > SHAPE_BYTES_MOST) {
+    answer("failed the order was: shape %s", arguments);
+    return;
+  }
+  read_exactly(new.run, new.run_bytes);
+  read_exactly(new.before, new.before_bytes);
+  read_exactly(new.between, new.between_bytes);
+  read_exactly(new.after, new.after_bytes);
+  shape = new;
+  /* Other events are those of the run from now on. */
+  forget_blocks();
+  answer("shaped");
 }
 
 static void begin(void) {
-  for (int row = 0; row < line_count; row++) lines[row].body_bytes = 0;
+  for (int row = 0; row < line_count; row++) {
+    line *l = &lines[row];
+    l->body_bytes = l->plain_bytes = l->events = l->sum = 0;
+    l->disordered = l->gaps = 0;
+  }
   answer("begun");
+}
+
+/* What most lines with so many events have had, if any is the sum of more than half of them. */
+static uint64_t most_frequent_sum(uint64_t events) {
+  uint64_t sum = 0;
+  int votes = 0;
+  for (int row = 0; row < line_count; row++) {
+    const line *l = &lines[row];
+    if (l->coding != GZIP || l->events != events) continue;
+    if (votes == 0) sum = l->sum;
+    votes += l->sum == sum ? 1 : -1;
+  }
+  return sum;
 }
 
 static void audit(const char *arguments) {
@@ -301,10 +497,28 @@ static void audit(const char *arguments) {
     answer("failed the order was: audit %s", arguments);
     return;
   }
-  uint64_t delivered = 0, least = UINT64_MAX;
-  int short_lines = 0;
+  uint64_t delivered = 0, least = UINT64_MAX, least_events = UINT64_MAX, disordered = 0, gaps = 0;
+  int short_lines = 0, unread = 0, plain_lines = 0, damaged = 0;
+  uint64_t sum = most_frequent_sum(events);
   for (int row = 0; row < line_count; row++) {
-    uint64_t bytes = lines[row].body_bytes;
+    const line *l = &lines[row];
+    if (l->coding == UNREAD) {
+      unread++;
+      continue;
+    }
+    if (l->coding != PLAIN) {
+      if (l->coding == DAMAGED) damaged++;
+      if (l->events < least_events) least_events = l->events;
+      int has_other = l->events == events && l->sum != sum;
+      if (l->events < events || has_other) short_lines++;
+      /* Which of them are other events is not known. */
+      if (!has_other) delivered += l->events;
+      disordered += l->disordered;
+      gaps += l->gaps;
+      continue;
+    }
+    plain_lines++;
+    uint64_t bytes = l->body_bytes;
     if (bytes < least) least = bytes;
     if (bytes >= least_bytes) delivered += events;
     else {
@@ -312,13 +526,16 @@ static void audit(const char *arguments) {
       delivered += (uint64_t)((double)bytes / event_bytes);
     }
   }
-  answer("audited %d %llu %d %llu", line_count, (unsigned long long)delivered, short_lines, (unsigned long long)(line_count == 0 ? 0 : least));
+  answer("audited %d %llu %d %llu %llu %llu %llu %d %d %d", line_count - unread, (unsigned long long)delivered, short_lines,
+         (unsigned long long)(plain_lines == 0 ? 0 : least), (unsigned long long)(least_events == UINT64_MAX ? events : least_events),
+         (unsigned long long)disordered, (unsigned long long)gaps, unread, plain_lines, damaged);
 }
 
 /* A FIN would leave thousands of ports in TIME_WAIT for a minute. */
 static void close_lines(void) {
   struct linger at_once = {.l_onoff = 1, .l_linger = 0};
   for (int row = 0; row < line_count; row++) {
+    end_reading(&lines[row], PLAIN);
     if (lines[row].state == CLOSED) continue;
     setsockopt(lines[row].fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     close(lines[row].fd);
@@ -341,6 +558,7 @@ static void take_command(void) {
   if (strncmp(command, "open ", 5) == 0) open_lines(command + 5);
   else if (strncmp(command, "nap ", 4) == 0) nap_us = atol(command + 4);
   else if (strcmp(command, "totals") == 0) tell_totals();
+  else if (strncmp(command, "shape ", 6) == 0) take_shape(command + 6);
   else if (strcmp(command, "begin") == 0) begin();
   else if (strncmp(command, "audit ", 6) == 0) audit(command + 6);
   else if (strcmp(command, "close") == 0) close_lines();

@@ -1,6 +1,7 @@
 /**
- * The process in C that holds most lines of a run and counts their bytes (byte-counter.c), as the
- * fleet sees it: beside the client processes, which read their lines in full.
+ * The process in C that holds most lines of a run and counts their bytes, and the events of lines
+ * in gzip (byte-counter.c), as the fleet sees it: beside the client processes, which read their
+ * lines in full.
  */
 
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
@@ -9,6 +10,8 @@ import { NO_CHECKED, type Part } from '../books/books.js';
 import { createHistogram, packHistogram } from '../books/histogram.js';
 import { emptyTally } from '../clients/tally.js';
 import { RunFailure, type Target } from '../clients/connection.js';
+import type { EventShape } from '../clients/encoding.js';
+import { encodingOf } from '../clients/make-client.js';
 import type { ClientKind } from '../clients/mix.js';
 import { streamRequest } from '../clients/stream-client.js';
 import { webSocketRequest } from '../clients/websocket-client.js';
@@ -26,6 +29,12 @@ const WEBSOCKET_KEY = 'AAAAAAAAAAAAAAAAAAAAAA==';
  */
 const SLACK_EVENTS = 1.1;
 
+/** What byte-counter.c calls what is asked for. */
+const STREAM = 0;
+const WEBSOCKET = 1;
+const GZIP_SSE = 2;
+const GZIP_NDJSON = 3;
+
 /** Lines to connect. */
 export interface CountedLines {
   readonly firstRow: number;
@@ -40,6 +49,11 @@ export interface LineBytes {
   readonly max: number;
 }
 
+/** So many numbers. */
+type Tuple<Length extends number, Numbers extends number[] = []> = Numbers['length'] extends Length
+  ? Numbers
+  : Tuple<Length, [...Numbers, number]>;
+
 /** One process. It ends when this one does, however that ends. */
 export class CountingProcess {
   /** Its newest answer. */
@@ -50,6 +64,9 @@ export class CountingProcess {
   readonly gone: Promise<never>;
   readonly #target: Target;
   readonly #kind: ClientKind;
+  readonly #compress: boolean;
+  /** Events of lines in gzip when the round began. */
+  #eventsBefore = 0;
   readonly #process: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
   /** Commands are answered one after the other. */
@@ -57,9 +74,16 @@ export class CountingProcess {
   #isEnded = false;
 
   /** Starts the program, on one core where that is given: Linux with `taskset`. */
-  constructor(program: string, target: Target, kind: ClientKind, core: number | undefined) {
+  constructor(
+    program: string,
+    target: Target,
+    kind: ClientKind,
+    core: number | undefined,
+    compress = false,
+  ) {
     this.#target = target;
     this.#kind = kind;
+    this.#compress = compress;
     this.#process =
       core === undefined ? spawn(program) : spawn('taskset', ['-c', String(core), program]);
     this.#process.stderr.pipe(process.stderr);
@@ -87,11 +111,11 @@ export class CountingProcess {
     const after = replay === undefined ? undefined : String(replay.afterId);
     const request = isWebSocket
       ? webSocketRequest(this.#target, WEBSOCKET_KEY, after)
-      : streamRequest(this.#target, this.#kind === 'sse', after);
+      : streamRequest(this.#target, this.#kind === 'sse', after, this.#compress);
     const numbers = [
       this.#target.port,
       firstRow,
-      Number(isWebSocket),
+      this.#asked,
       count,
       CONNECTS_AT_ONCE,
       replay?.bytes ?? 0,
@@ -111,9 +135,19 @@ export class CountingProcess {
     };
   }
 
-  /** A round begins: bytes are counted from 0. */
-  async begin(): Promise<void> {
+  /** A round begins: bytes are counted from 0, and of lines in gzip events of that shape. */
+  async begin(shape?: EventShape): Promise<void> {
+    if (this.#compress && shape !== undefined) {
+      const { before, between, after } = encodingOf(this.#kind).layout(shape);
+      const texts = [shape.run, before, between, after];
+      const lengths = texts.map((text) => Buffer.byteLength(text));
+      await this.#ask(
+        `shape ${[shape.sizeBytes, ...lengths].join(' ')}\n${texts.join('')}`,
+        'shaped',
+      );
+    }
     await this.#ask('begin\n', 'begun');
+    this.#eventsBefore = (await this.readCounts()).tally.countedEvents;
   }
 
   nap(ms: number): void {
@@ -122,10 +156,9 @@ export class CountingProcess {
 
   /** Asks for its counts. */
   async readCounts(): Promise<Counts> {
-    const [atUs, bytes, reads, cpuUs, joined, closed, min, max] = (await this.#ask(
-      'totals\n',
-      'totals',
-    )) as [number, number, number, number, number, number, number, number];
+    const totals = (await this.#ask('totals\n', 'totals')) as Tuple<15>;
+    const [atUs, bytes, reads, cpuUs, joined, closed, min, max, ...gzip] = totals;
+    const [gzipBytes, plainBytes, countedEvents, blocks, inflatedBlocks, damaged, counted] = gzip;
     this.closedLines = closed;
     this.lineBytes = { min, max };
     this.counts = {
@@ -134,9 +167,20 @@ export class CountingProcess {
       returning: 0,
       checkedClients: 0,
       checkedDelivered: 0,
-      delivered: 0,
+      delivered: countedEvents - this.#eventsBefore,
       sequencesSeen: 0,
-      tally: { ...emptyTally(), bytes, reads, countedBytes: bytes },
+      tally: {
+        ...emptyTally(),
+        bytes,
+        reads,
+        countedBytes: counted,
+        gzipBytes,
+        plainBytes,
+        countedEvents,
+        blocks,
+        inflatedBlocks,
+        damaged,
+      },
       cpuSeconds: cpuUs / 1e6,
     };
     return this.counts;
@@ -160,12 +204,15 @@ export class CountingProcess {
       least(({ leastWireBytes }) => leastWireBytes) - SLACK_EVENTS * eventBytes,
     );
     const events = least(({ leastDelivered }) => leastDelivered);
-    const [clients, delivered, losers, leastOfAll] = (await this.#ask(
+    const audited = (await this.#ask(
       `audit ${events} ${Math.ceil(leastBytes)} ${Math.max(1, eventBytes)}\n`,
       'audited',
-    )) as [number, number, number, number];
-    const mostLost =
-      losers === 0 ? published - events : published - Math.floor(leastOfAll / eventBytes);
+    )) as Tuple<10>;
+    const [clients, delivered, losers, leastOfAll, leastEvents, ...rest] = audited;
+    const [disordered, gaps, unread, plain, damaged] = rest;
+    const leastOfPlain =
+      losers === 0 || plain === 0 ? events : Math.floor(leastOfAll / Math.max(1, eventBytes));
+    const mostLost = Math.max(0, published - Math.min(leastOfPlain, leastEvents));
     const histogram = createHistogram();
     const packedUs = packHistogram(histogram);
     histogram.destroy();
@@ -178,18 +225,25 @@ export class CountingProcess {
         losers,
         mostLost,
         unplaced: 0,
-        disordered: 0,
-        unread: 0,
+        disordered,
+        unread,
       },
-      uncompressed: clients,
-      gaps: 0,
+      uncompressed: plain,
+      gaps,
       slow: { clients: 0, delivered: 0, gaps: 0, cutOff: 0 },
       stalled: { clients: 0, cutOff: 0 },
       packedUs,
       packedAcceptToDeliverUs: undefined,
       herd: { clients: 0, back: 0, backAtUs: 0, caughtUpAtUs: 0 },
       lagMs: { p99: 0, max: 0 },
-      cutOff: this.closedLines === 0 ? [] : [['the server closed the line', this.closedLines]],
+      cutOff: [
+        ...(this.closedLines === 0
+          ? []
+          : [['the server closed the line', this.closedLines] as const]),
+        ...(damaged === 0
+          ? []
+          : [['the server sent gzip that is none, or that is no events', damaged] as const]),
+      ],
     };
   }
 
@@ -205,6 +259,12 @@ export class CountingProcess {
       this.#process.once('exit', () => resolve());
       this.#process.kill('SIGKILL');
     });
+  }
+
+  get #asked(): number {
+    if (this.#kind === 'ws') return WEBSOCKET;
+    if (!this.#compress) return STREAM;
+    return this.#kind === 'sse' ? GZIP_SSE : GZIP_NDJSON;
   }
 
   /** The numbers of an answer. Rejects when the process is gone, or answers that it failed. */

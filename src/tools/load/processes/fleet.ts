@@ -88,12 +88,18 @@ export class Fleet {
   #seconds: Seconds;
 
   private constructor(options: FleetOptions) {
-    const { processes, cores, byteCounter, target, transport } = options;
+    const { processes, cores, byteCounter, target, transport, compress } = options;
     this.#options = options;
     this.#counter =
       byteCounter === undefined
         ? undefined
-        : new CountingProcess(byteCounter, target, transport, cores?.[processes % cores.length]);
+        : new CountingProcess(
+            byteCounter,
+            target,
+            transport,
+            cores?.[processes % cores.length],
+            compress,
+          );
     this.#seconds = new Seconds(processes);
     this.#processes = Array.from(
       { length: processes },
@@ -196,7 +202,7 @@ export class Fleet {
     const round = { shape, events, startUs, clients: this.#rows, window };
     const counts = await this.#order('begin', () => round);
     if (this.#counter === undefined) return totalsOf(counts);
-    await this.#counter.begin();
+    await this.#counter.begin(shape);
     return totalsOf([...counts, await this.#counter.readCounts()]);
   }
 

@@ -67,6 +67,8 @@ export interface LoadReport {
   /** What clients received from the first event on, heads and framing included. */
   readonly bytesReceived: number;
   readonly bytesPerClient: number;
+  /** What gzip did on `--compress`; null without. */
+  readonly compression: CompressionFigures | null;
   /** From the moment an event was due until a client had it. Null where nothing came. */
   readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99' | 'p999' | 'max', number | null>>;
   /** The same at rising percentiles, the last of which is the maximum; empty where nothing came. */
@@ -104,6 +106,20 @@ export interface LoadReport {
   readonly machine: Machine;
   /** ISO 8601. */
   readonly startedAt: string;
+}
+
+/** What clients that asked for gzip received from the first event on. */
+export interface CompressionFigures {
+  /** Of all lines, those that were answered in gzip. */
+  readonly lines: number;
+  /** Bytes with HTTP's framing, and what they would be without gzip, with the same framing. */
+  readonly wireBytes: number;
+  readonly plainBytes: number;
+  /** The second ÷ the first; null where nothing came. */
+  readonly ratio: number | null;
+  /** Blocks that came to clients that are not checked, and those of them that were inflated. */
+  readonly blocks: number;
+  readonly inflatedBlocks: number;
 }
 
 /** What became of clients that read slowly, not at all, or come and go. */
@@ -179,6 +195,7 @@ export function reportOf(settings: LoadSettings, outcome: Outcome): LoadReport {
     emptyShare: tally.answers === 0 ? 0 : rounded(tally.emptyAnswers / tally.answers),
     bytesReceived: tally.bytes,
     bytesPerClient: Math.round(tally.bytes / connections),
+    compression: settings.compress ? compressionOf(settings, outcome) : null,
     latencyMs: {
       p50: percentileMs(latencyUs, 50),
       p90: percentileMs(latencyUs, 90),
@@ -237,14 +254,31 @@ export function percentilesFor(values: number): number[] {
 }
 
 function isFlawless({ books, gaveUp }: Outcome): boolean {
-  const { published, expected, delivered, doubled, outOfOrder } = books;
+  const { published, expected, delivered, doubled, outOfOrder, unreadClients } = books;
   return (
+    unreadClients === 0 &&
     published > 0 &&
     delivered === expected &&
     doubled === 0 &&
     outOfOrder === 0 &&
     gaveUp === undefined
   );
+}
+
+function compressionOf(
+  { connections }: LoadSettings,
+  { books, tally }: Outcome,
+): CompressionFigures {
+  const wireBytes = tally.bytes;
+  const plainBytes = wireBytes - tally.gzipBytes + tally.plainBytes;
+  return {
+    lines: Math.max(0, connections - books.uncompressedLines),
+    wireBytes,
+    plainBytes,
+    ratio: wireBytes === 0 ? null : rounded(plainBytes / wireBytes),
+    blocks: tally.blocks,
+    inflatedBlocks: tally.inflatedBlocks,
+  };
 }
 
 function mixFiguresOf(settings: LoadSettings, { books, tally }: Outcome): MixFigures | null {

@@ -46,6 +46,7 @@ export function rowsOf(report: LoadReport): readonly Row[] {
       ? [['polls answered without an event', percent(report.emptyShare)] as const]
       : []),
     ['received per client', size(report.bytesPerClient)],
+    ...compressionRows(report),
     ...(['p50', 'p90', 'p99', 'p999', 'max'] as const).map((name): Row => {
       const ms = latencyMs[name];
       return [`latency ${LATENCY_WORDS[name] ?? name}`, ms === null ? 'none' : `${decimal(ms)} ms`];
@@ -57,6 +58,26 @@ export function rowsOf(report: LoadReport): readonly Row[] {
       report.clientProcesses.length === 1 ? 'load client CPU' : 'load client CPU, busiest process',
       `${percent(report.clientBusyShare)} of a core`,
     ],
+  ];
+}
+
+function compressionRows({ compression }: LoadReport): Row[] {
+  if (compression === null) return [];
+  const { lines, wireBytes, plainBytes, ratio, blocks, inflatedBlocks } = compression;
+  return [
+    ['clients answered in gzip', decimal(lines)],
+    [
+      'received in all, and without gzip',
+      `${size(wireBytes)}, ${size(plainBytes)}${ratio === null ? '' : ` (${decimal(ratio)} times)`}`,
+    ],
+    ...(blocks === 0
+      ? []
+      : [
+          [
+            'inflated for unchecked clients',
+            `${decimal(inflatedBlocks)} of ${count(blocks, 'block', 'blocks')}`,
+          ] as const,
+        ]),
   ];
 }
 

@@ -10,7 +10,9 @@ export function remarksOn({
   bottlenecks,
   wasStopped,
   gaveUp,
+  compress,
 }: Outcome): string[] {
+  const lines = books.checkedClients + books.countedClients;
   return [
     ...(wasStopped ? ['the run was ended early'] : []),
     ...(gaveUp === undefined ? [] : [`publishing ended early: ${gaveUp}`]),
@@ -36,6 +38,18 @@ export function remarksOn({
       ? []
       : [
           `${books.unplacedClients} clients reconnected without knowing their position; what they received is in no figure`,
+        ]),
+    ...(compress && books.uncompressedLines > 0
+      ? [
+          books.uncompressedLines >= lines
+            ? 'the server does not compress: every client asked for gzip and was answered without'
+            : `${books.uncompressedLines} clients asked for gzip and were answered without`,
+        ]
+      : []),
+    ...(books.unreadClients === 0
+      ? []
+      : [
+          `the gzip of ${books.unreadClients} clients is no whole blocks that lines share; of them only bytes were counted, and what they received is in no other figure`,
         ]),
     ...(bottlenecks.length === 0
       ? []

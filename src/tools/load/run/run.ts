@@ -14,6 +14,8 @@ export interface Outcome extends RoundOutcome {
   /** From the first connect until all clients had subscribed. */
   readonly connectSeconds: number;
   readonly wasStopped: boolean;
+  /** Clients asked for gzip. */
+  readonly compress: boolean;
   /** What the server took. */
   readonly meter: ProcessMeter;
 }
@@ -104,7 +106,8 @@ export class Run {
         herdAtMs,
       });
       const outcome = await this.#round.play();
-      return { ...outcome, startedAt, connectSeconds, wasStopped: this.#stops > 0, meter };
+      const wasStopped = this.#stops > 0;
+      return { ...outcome, startedAt, connectSeconds, wasStopped, compress, meter };
     } finally {
       meter.stop();
       await fleet.close();
