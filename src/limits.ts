@@ -44,7 +44,7 @@ export const COMPRESS_BLOCK_BYTES_MAX = 256 * 1024;
 /**
  * Times in a sweep that the id moves to which compressed lines are brought, at most: as many slices
  * are made in the next sweep, and a line waits for an event up to one part of a sweep longer than a
- * plain one. The first where slices have no more than COMPRESS_SMALL_BYTES plain bytes, 0.1 ms each.
+ * plain one. The first where slices have at most COMPRESS_SMALL_BYTES plain bytes, 0.1 ms each.
  * core/compressed-slices.ts
  */
 export const COMPRESS_SMALL_HEADS_PER_SWEEP = 64;

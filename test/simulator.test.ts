@@ -40,7 +40,7 @@ test.skipIf(process.env['SIM_SEED'] !== undefined || process.env['SIM_STEPS'] !=
   'the seeds together reach what compressed lines may come to',
   () => {
     for (const name of REACHED) expect([name, (counts[name] ?? 0) > 0]).toEqual([name, true]);
-    expect(counts.compress_blocks_total).toBeGreaterThan(10_000);
+    expect(counts.compress_blocks_total).toBeGreaterThan(5_000);
   },
 );
 

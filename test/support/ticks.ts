@@ -41,7 +41,7 @@ const RANDOM_TIMES_MS = 10 * 365 * 86_400_000;
 
 /** What no compressor can do without, bytes an event: the entropy of the random values. */
 export const RANDOM_TICK_ENTROPY_BYTES =
-  ([...RANDOM_LETTERS.map((count) => count * Math.log2(26))].reduce((sum, bits) => sum + bits) +
+  (RANDOM_LETTERS.map((count) => count * Math.log2(26)).reduce((sum, bits) => sum + bits) +
     RANDOM_DIGITS.map((count) => Math.log2(9 * 10 ** (count - 1))).reduce(
       (sum, bits) => sum + bits,
     ) +
