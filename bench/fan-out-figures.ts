@@ -93,7 +93,7 @@ export function summarise(rounds: FanOutRound[], failures: FanOutFailure[]): Fan
     for (const target of new Set(ofRate.map((round) => round.target))) {
       const ofTarget = ofRate.filter((round) => round.target === target);
       for (const lines of new Set(ofTarget.map((round) => round.lines))) {
-        figures.push(figuresOf(ofTarget.filter((round) => round.lines === lines)));
+        figures.push(fanOutFiguresOf(ofTarget.filter((round) => round.lines === lines)));
       }
     }
     for (const [of, against] of PAIRS) {
@@ -135,7 +135,7 @@ function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | unde
   };
 }
 
-function figuresOf(rounds: FanOutRound[]): FanOutFigures {
+export function fanOutFiguresOf(rounds: FanOutRound[]): FanOutFigures {
   const first = rounds[0]!;
   const kept = rounds.filter(counts);
   const middle = (pick: (round: FanOutRound) => number): number => median(kept.map(pick));

@@ -69,7 +69,7 @@ const TARGETS_HERE: TargetName[] = [
 const LINES_FROM = 5_000;
 const LINES_TO = 19_000;
 const STEP = 2_000;
-const QUICK_POINTS = [500, 750, 1_000, 1_250, 1_500];
+export const QUICK_POINTS = [500, 750, 1_000, 1_250, 1_500];
 const SETTLE_MS = 500;
 const GARBAGE_COLLECTIONS = 3;
 const STABLE_AFTER_MS = 15_000;
@@ -106,7 +106,7 @@ export async function measureMemory(
     }
   }
   const summary = [...new Set(rounds.map((round) => round.target))].map((target) =>
-    figuresOf(rounds.filter((round) => round.target === target)),
+    memoryFiguresOf(rounds.filter((round) => round.target === target)),
   );
   return {
     parameters,
@@ -117,7 +117,7 @@ export async function measureMemory(
   };
 }
 
-function pointsUpTo(most: number): number[] {
+export function pointsUpTo(most: number): number[] {
   const points: number[] = [];
   for (let lines = LINES_FROM; lines <= most; lines += STEP) points.push(lines);
   if (points.length < 5)
@@ -128,15 +128,16 @@ function pointsUpTo(most: number): number[] {
 }
 
 /** Measures a round until memory only grows in it, and returns the last; all are added. */
-async function measureKept(
+export async function measureKept(
   target: TargetName,
   round: number,
-  parameters: MemoryParameters,
+  parameters: Pick<MemoryParameters, 'linesAtPoints'>,
   quick: boolean,
   rounds: MemoryRound[],
+  settings: object = {},
 ): Promise<MemoryRound> {
   for (let retries = 0; ; retries++) {
-    const measured = await measureRound(target, round, parameters, quick);
+    const measured = await measureRound(target, round, parameters, quick, settings);
     rounds.push(measured);
     if (!measured.isDiscarded || retries === RETRIES_MAX) return measured;
   }
@@ -145,10 +146,11 @@ async function measureKept(
 function measureRound(
   target: TargetName,
   round: number,
-  parameters: MemoryParameters,
+  parameters: Pick<MemoryParameters, 'linesAtPoints'>,
   quick: boolean,
+  settings: object,
 ): Promise<MemoryRound> {
-  return visit(target, {}, async (here) => {
+  return visit(target, settings, async (here) => {
     const fleet = await here.startFleet();
     const before = await stable(() => settled(here.server), quick);
     const points: MemoryPoint[] = [];
@@ -205,7 +207,7 @@ export async function stable(measure: () => Promise<Usage>, quick: boolean): Pro
   }
 }
 
-function figuresOf(measured: MemoryRound[]): MemoryFigures {
+export function memoryFiguresOf(measured: MemoryRound[]): MemoryFigures {
   const rounds = measured.filter(({ isDiscarded }) => !isDiscarded);
   return {
     target: measured[0]!.target,

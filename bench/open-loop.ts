@@ -3,7 +3,7 @@
  */
 import type { Fleet } from '../dist/tools/load/processes/fleet.js';
 import type { FleetTotals } from '../dist/tools/load/processes/totals.js';
-import type { RoundOutcome } from '../dist/tools/load/run/round.js';
+import type { RoundOptions, RoundOutcome } from '../dist/tools/load/run/round.js';
 import { readBusySeconds } from '../src/linux/processes.js';
 import { nowUs, sleepUntilUs } from './clock.js';
 import { type Latency, latencyIn, latencyOf } from './latency.js';
@@ -77,6 +77,8 @@ export interface Check {
 
 export interface OpenLoopOrder {
   lines: number;
+  /** Other events than those of all subjects (event.ts). */
+  events?: Pick<RoundOptions, 'sizeBytes' | 'body'>;
   ratePerSecond: number;
   warmUpSeconds: number;
   windowSeconds: number;
@@ -158,6 +160,7 @@ export async function measureOpenLoop(
     events: Math.floor(loadSeconds * ratePerSecond),
     window: { fromMs: warmUpSeconds * 1000, untilMs: (warmUpSeconds + windowSeconds) * 1000 },
     settleMs: order.settleDeadlineMs,
+    ...order.events,
   });
   const startUs = nowUs() + LEAD_MS * 1000;
   const windowStartUs = startUs + warmUpSeconds * 1e6;

@@ -24,6 +24,7 @@ export const SUBJECTS = [
   'fan-out-logs',
   'workers',
   'isolation',
+  'compression',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 /** `npm run compare` is not a subject, but writes a result of the same shape. */

@@ -31,6 +31,7 @@ const subjects: Record<SubjectName, () => Promise<Subject>> = {
   'fan-out-logs': async () => (await import('./fan-out-logs.js')).measureFanOutLogs,
   workers: async () => (await import('./workers.js')).measureWorkers,
   isolation: async () => (await import('./isolation.js')).measureIsolation,
+  compression: async () => (await import('./compression.js')).measureCompression,
   tls: async () => (await import('./tls.js')).measureTls,
   knobs: async () => (await import('./knobs.js')).measureKnobs,
   plan: async () => (await import('./plan-check.js')).measurePlan,

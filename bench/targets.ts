@@ -22,6 +22,7 @@ export const TARGETS = [
   'holdline',
   'holdline-ws',
   'holdline-poll',
+  'holdline-gzip',
   'holdline-lmdb',
   'holdline-nats',
   'holdline-workers',
@@ -44,6 +45,7 @@ export const TARGET_TITLES: Record<TargetName, string> = {
   holdline: 'Holdline',
   'holdline-ws': 'Holdline, WebSocket',
   'holdline-poll': 'Holdline, long-poll',
+  'holdline-gzip': 'Holdline, compressed lines',
   'holdline-lmdb': 'Holdline, log on disk',
   'holdline-nats': 'Holdline, log on NATS',
   'holdline-workers': 'Holdline, several processes',
@@ -70,6 +72,11 @@ export function clientKindOf(target: TargetName): 'sse' | 'ws' | 'long-poll' {
   return target.endsWith('-poll') ? 'long-poll' : 'sse';
 }
 
+/** True when the client of a target asks for gzip; its server must have `compress` set. */
+export function asksForGzip(target: TargetName): boolean {
+  return target === 'holdline-gzip';
+}
+
 /** Servers of others for the same purpose. */
 export const RIVALS: ReadonlySet<TargetName> = new Set([
   'nchan',
@@ -94,6 +101,7 @@ const NODE_SERVERS: Partial<Record<TargetName, NodeServer>> = {
   holdline: 'holdline',
   'holdline-ws': 'holdline',
   'holdline-poll': 'holdline',
+  'holdline-gzip': 'holdline',
   'holdline-lmdb': 'holdline',
   'holdline-nats': 'holdline',
   'raw-uws': 'raw-uws',

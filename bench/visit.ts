@@ -11,7 +11,13 @@ import { CLIENT_CORE, moveRunner, pinning } from './child.js';
 import { sleepMs } from './clock.js';
 import { compiled, hasCompiler } from './compile.js';
 import { CHANNEL, DATA_BYTES, PATH } from './event.js';
-import { type Running, type TargetName, clientKindOf, startTarget } from './targets.js';
+import {
+  type Running,
+  type TargetName,
+  asksForGzip,
+  clientKindOf,
+  startTarget,
+} from './targets.js';
 
 export const CHECKED_SHARE = 0.01;
 
@@ -80,6 +86,7 @@ export class Visit<
     const fleet = await Fleet.start({
       target: this.target,
       transport: clientKindOf(this.server.name),
+      compress: asksForGzip(this.server.name),
       processes,
       checkedShare,
       cores: CLIENT_CORES,
@@ -125,7 +132,8 @@ export class Visit<
   /** Events to publish from this process. */
   round(
     fleet: Fleet,
-    options: Pick<RoundOptions, 'ratePerSecond' | 'events' | 'window' | 'settleMs'>,
+    options: Pick<RoundOptions, 'ratePerSecond' | 'events' | 'window' | 'settleMs' | 'body'> &
+      Partial<Pick<RoundOptions, 'sizeBytes'>>,
   ): Round {
     return new Round(fleet, {
       target: this.publishTarget,

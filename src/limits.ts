@@ -39,9 +39,9 @@ export const COMPRESS_SHARED_LINES = 16;
 
 /**
  * Plain bytes of a slice of several events that is compressed; fewer where that would not fit a
- * cork. 0.8 ms. core/compressed-slices.ts
+ * cork. 1.5 ms. core/compressed-slices.ts
  */
-export const COMPRESS_SLICE_BYTES_MAX = 64 * 1024;
+export const COMPRESS_SLICE_BYTES_MAX = 128 * 1024;
 
 /**
  * Plain bytes of a larger event that is compressed, 3 ms; others go out in stored blocks.
@@ -50,10 +50,14 @@ export const COMPRESS_SLICE_BYTES_MAX = 64 * 1024;
 export const COMPRESS_BLOCK_BYTES_MAX = 256 * 1024;
 
 /**
- * Times in a sweep that the id moves to which compressed lines are brought: as many slices are made
- * in the next sweep. core/compressed-slices.ts
+ * Times in a sweep that the id moves to which compressed lines are brought, at most: as many slices
+ * are made in the next sweep, and a line waits for an event up to one part of a sweep longer than a
+ * plain one. The first where slices have at most COMPRESS_SMALL_BYTES plain bytes, 0.1 ms each.
+ * core/compressed-slices.ts
  */
+export const COMPRESS_SMALL_HEADS_PER_SWEEP = 64;
 export const COMPRESS_HEADS_PER_SWEEP = 16;
+export const COMPRESS_SMALL_BYTES = 8 * 1024;
 
 /**
  * Slices of different dictionaries for lines at one cursor, 20 µs or more each; lines that could

@@ -7,6 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { compiled, hasCompiler } from '../bench/compile.js';
 import { Published } from '../dist/tools/load/books/published.js';
 import { findTarget } from '../dist/tools/load/clients/connection.js';
+import { STAMP_BYTES } from '../dist/tools/load/clients/event.js';
 import { Fleet } from '../dist/tools/load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../dist/tools/load/run/round.js';
 import { hostedForTest } from './support/hosted.js';
@@ -107,6 +108,7 @@ describe.runIf(hasCompiler)('a fleet with the byte counter', () => {
         target: await findTarget(new URL(url)),
         channel: 'c',
         sizeBytes: 256,
+        body: (sequence) => `event ${sequence}`,
         ratePerSecond: 100,
         events: 60,
         publishKey: undefined,
@@ -125,6 +127,11 @@ describe.runIf(hasCompiler)('a fleet with the byte counter', () => {
         countedClients: 36,
         countedLosers: 0,
       });
+      const polled = await fetch(`${url}?since=0&limit=60`);
+      const texts = ((await polled.json()) as { data: string }[]).map(({ data }) => data);
+      expect(new Set(texts.map((text) => text.slice(STAMP_BYTES).trim()))).toEqual(
+        new Set(Array.from({ length: 60 }, (_, sequence) => `event ${sequence}`)),
+      );
       // Latency is that of the events of the window, 20 to 49.
       expect(books.latencyUs.totalCount).toBe(4 * 30);
       const answered = [...publisher.published.answeredUs].filter(

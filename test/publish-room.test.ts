@@ -219,6 +219,31 @@ describe('a large batch', () => {
   );
 });
 
+test('compressed lines leave room for as many more events as they are written fewer bytes', async () => {
+  const fake = new FakeHub({ sweepWorkBytes: 1_000_000, replay: { events: 1000, bytes: 1 } });
+  const plain = Array.from({ length: 5 }, () => fake.join('c'));
+  const gzip = Array.from({ length: 15 }, () => fake.join('c', undefined, Infinity, 'sse-gzip'));
+  /** Events that enter before a sweep. */
+  const filled = async (): Promise<number> => {
+    const before = fake.counters.events_entered_total;
+    void fake.publish('c', ...Array.from({ length: 400 }, (_, i) => `${i}`.padEnd(1000, 'x')));
+    const entered = fake.counters.events_entered_total - before;
+    await fake.settle();
+    return entered;
+  };
+  const corks = (events: number): number => Math.round((events * 1015) / CORK_WRITE_BYTES_MAX);
+  expect(corks(await filled()), 'nothing has been compressed yet').toBe(3);
+  expect(corks(await filled()), '15 lines are written a few bytes each, as one line in all').toBe(
+    10,
+  );
+  for (const line of plain) fake.leave(line);
+  expect(corks(await filled())).toBe(IN_FLIGHT_WINDOW_CORKS_MAX);
+  for (let i = 0; i < 20; i++) fake.join('c');
+  for (const line of gzip) fake.leave(line);
+  await fake.settle();
+  expect(corks(await filled()), 'the compressed lines have left').toBe(3);
+});
+
 describe('a healthy line', () => {
   test.each([0, 1])(
     'is never lapped by a fast publisher, with %i events kept for those who come back',

@@ -6,6 +6,7 @@ import { serveRunner } from './agent.js';
 /** What a subject may set, as JSON in the environment. */
 export type HoldlineSettings = Pick<
   Options,
+  | 'compress'
   | 'drainMs'
   | 'durability'
   | 'host'

@@ -2,6 +2,7 @@
 import type { MemoryFigures } from '../../bench/memory.js';
 import { type Result, type ResultName, readResult } from '../../bench/results.js';
 import { fanOutCostTable, fanOutRatioTable, fanOutTable, fanOutWebSocketTable } from './fan-out.js';
+import { compressionFiguresOf, compressionTable } from './compression.js';
 import type { Block } from './fill.js';
 import {
   type FanOutResult,
@@ -83,6 +84,10 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
   isolation: from(['isolation'], (result) => ({
     text: isolationTable(),
     figures: (result as IsolationResult).summary.figures,
+  })),
+  compression: from(['compression'], (result) => ({
+    text: compressionTable(),
+    figures: compressionFiguresOf(result),
   })),
   drain: from(['drain'], drainTable),
   tls: from(['tls'], tlsTable),

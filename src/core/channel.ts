@@ -65,6 +65,8 @@ export class Channel<Group extends Reader = Reader>
   readonly groups: Group[] = [];
   /** Lines over all groups. */
   lineCount = 0;
+  /** Of them, what compression saves a sweep, in whole lines. Written by core/group.ts. */
+  savedLineCount = 0;
   /** True while nothing was ever published here and only lines hold the name. core/channels.ts */
   isOfReaders = false;
   /** Groups with a line in grace. Written by core/grace-windows.ts. */
@@ -159,13 +161,16 @@ export class Channel<Group extends Reader = Reader>
 
   /**
    * Bytes that may be held beyond what every healthy line has been given. More lines make it
-   * smaller, since a sweep takes longer to write to them. Whole writes, or whole corks where it is
-   * less than one write: a short one costs a line nearly as much as a full one.
+   * smaller, since a sweep takes longer to write to them; of compressed ones it writes as many more
+   * as it has fewer bytes for each. Whole writes, or whole corks where it is less than one write: a
+   * short one costs a line nearly as much as a full one.
    */
   get inFlightWindowBytes(): number {
     const { sweepWorkBytes, writeBytesMax } = this.#settings;
+    // Lines may have left since the last sweep.
+    const lines = Math.max(1, this.lineCount - this.savedLineCount);
     const bytes = Math.min(
-      sweepWorkBytes / this.lineCount,
+      sweepWorkBytes / lines,
       IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX,
     );
     const unit = bytes < writeBytesMax ? CORK_WRITE_BYTES_MAX : writeBytesMax;

@@ -18,6 +18,8 @@ import {
   COMPRESS_KEPT_BYTES_MAX,
   COMPRESS_SHARED_LINES,
   COMPRESS_SLICE_BYTES_MAX,
+  COMPRESS_SMALL_BYTES,
+  COMPRESS_SMALL_HEADS_PER_SWEEP,
   COMPRESS_VARIANTS_MAX,
   CORK_WRITE_BYTES_MAX,
 } from '../limits.js';
@@ -33,7 +35,7 @@ import {
 } from './plain-frames.js';
 
 /** Cursors at which slices are kept: all heads of a sweep, and some lines that are elsewhere. */
-const ENTRIES = COMPRESS_HEADS_PER_SWEEP + 4;
+const ENTRIES = COMPRESS_SMALL_HEADS_PER_SWEEP + 4;
 
 /** Share of a cork that a slice is to fill, by how well the last ones compressed. */
 const CORK_SHARE = 0.75;
@@ -89,12 +91,17 @@ export class CompressedSlices {
   givenPlainBytes = 0;
   givenBytes = 0;
 
+  /** Plain bytes ÷ compressed ones of the last slice that says something about it; at least 1. */
+  ratio = 1;
+
   readonly #compressor: Compressor;
   readonly #counters: Counters;
   /** All lines are brought to this id. */
   #head = 0;
   /** The row of the sweep at which it moved last. */
   #headRow = 0;
+  /** Times that it moves in a sweep, by the size of the last slice. */
+  #headsPerSweep = COMPRESS_HEADS_PER_SWEEP;
   #entries: Entry[] = [];
   #hint = 0;
   /** Most plain bytes of a slice of several events: what fills a cork by how it compresses. */
@@ -110,7 +117,7 @@ export class CompressedSlices {
    * sweep began or a share of its rows ago.
    */
   sweepHead(newest: number, row: number, count: number, begins: boolean): number {
-    if (begins || (this.#headRow - row) * COMPRESS_HEADS_PER_SWEEP >= count) {
+    if (begins || (this.#headRow - row) * this.#headsPerSweep >= count) {
       this.#head = newest;
       this.#headRow = row;
     }
@@ -248,8 +255,13 @@ export class CompressedSlices {
   #make(group: CompressedGroup, entry: Entry, first: number): Variant | undefined {
     const { plain, end, events } = cutAfter(group, entry.cursor, entry.head, this.#sliceBytesMax);
     if (events === 0 || plain.length > COMPRESS_BLOCK_BYTES_MAX) return undefined;
+    this.#headsPerSweep =
+      plain.length <= COMPRESS_SMALL_BYTES
+        ? COMPRESS_SMALL_HEADS_PER_SWEEP
+        : COMPRESS_HEADS_PER_SWEEP;
     const bytes = this.#compressor.deflate(plain, dictionaryFrom(group, first, entry.cursor));
     if (plain.length >= JUDGED_BYTES) {
+      this.ratio = Math.max(1, plain.length / bytes.length);
       const fitting = (CORK_SHARE * CORK_WRITE_BYTES_MAX * plain.length) / bytes.length;
       this.#sliceBytesMax = Math.max(
         STORED_PLAIN_BYTES_MAX,

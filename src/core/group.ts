@@ -65,6 +65,9 @@ export class Group implements Reader {
   /** Where its lines that are behind the rings stand. Written by core/history-lines.ts. */
   shelf: unknown;
 
+  /** Of its lines, those that its channels do not count for what compression saves. */
+  #savedLineCount = 0;
+
   /** Id of the deletion of its channel: its lines are given nothing more and are being ended. */
   deletedAt: number | undefined;
 
@@ -87,6 +90,13 @@ export class Group implements Reader {
     this.phase = phase;
     this.compressed = compressed;
     this.table = new LineTable(compressed !== undefined);
+  }
+
+  /** Its lines are written `ratio` times fewer bytes than their events have, at least 1. */
+  countSaved(ratio: number): void {
+    const saved = Math.floor(this.table.count * (1 - 1 / ratio));
+    for (const channel of this.channels) channel.savedLineCount += saved - this.#savedLineCount;
+    this.#savedLineCount = saved;
   }
 
   /** See core/channel.ts. */

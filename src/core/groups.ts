@@ -119,6 +119,7 @@ export class Groups {
     if (this.#byKey.get(group.key) !== group) return;
     this.#byKey.delete(group.key);
     group.compressed?.clear();
+    group.countSaved(1);
     this.#owner.detached(group);
     for (const channel of group.channels) {
       channel.removeGroup(group);

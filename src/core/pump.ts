@@ -252,6 +252,7 @@ export class Pump {
     group.sweptInSlice = this.#slice;
     if (group.sweepHead > group.sweptThrough) group.sweptThrough = group.sweepHead;
     if (group.graceThrough !== Infinity) this.grace.update(group);
+    if (compressed !== undefined) group.countSaved(compressed.ratio);
     this.#counters.sweeps_total++;
     this.#owner.swept(group);
     const isDone = !group.behind && set.newestId <= group.sweepHead;
@@ -267,7 +268,7 @@ export class Pump {
     row: number,
     newest: number,
   ): void {
-    const { table, set } = group;
+    const { table, set, compressed } = group;
     const socket = table.sockets[row];
     const state = table.states[row];
     let cursor = table.cursors[row] as number;
@@ -292,8 +293,13 @@ export class Pump {
     // What a healthy line is owed is bounded by the in-flight window. One that is catching up must
     // not hold up the sweep.
     let corksLeft = state === HEALTHY ? Infinity : CATCH_UP_CORKS_MAX;
+    // A compressed line takes one slice beyond what the sweep must give: the head has moved on
+    // meanwhile, and a second write for a few events costs as much as one for many.
+    const enough = compressed === undefined || state !== HEALTHY ? newest : group.sweepHead;
+    let goal = newest;
     let taken = true;
-    while (taken && cursor < newest && corksLeft-- > 0) {
+    while (taken && cursor < goal && corksLeft-- > 0) {
+      goal = enough;
       if (!slices.find(group, cursor, row)) {
         // Everything after the cursor was evicted, and the gap notice already covers it. If the
         // cursor stayed behind, the line would be swept for ever.

@@ -15,7 +15,9 @@ const RUN_CHARACTERS = 8;
 /** `<run> <sequence> <due> `: offsets in the data. Padding follows. */
 const SEQUENCE_AT = RUN_CHARACTERS + 1;
 const DUE_AT = SEQUENCE_AT + SEQUENCE_DIGITS + 1;
-const PADDING_AT = DUE_AT + DUE_DIGITS + 1;
+
+/** Bytes of data before the padding. */
+export const STAMP_BYTES = DUE_AT + DUE_DIGITS + 1;
 
 const ZERO = 0x30;
 const LETTER_A = 0x61;
@@ -27,7 +29,7 @@ const LETTER_A = 0x61;
 export function eventData(run: string, sizeBytes: number): Buffer {
   const data = Buffer.alloc(sizeBytes, ' ');
   data.write(run, 0, RUN_CHARACTERS, 'latin1');
-  for (let at = PADDING_AT; at < sizeBytes; at++) data[at] = LETTER_A + ((at * 7) % 26);
+  for (let at = STAMP_BYTES; at < sizeBytes; at++) data[at] = LETTER_A + ((at * 7) % 26);
   stampEvent(data, 0, 0, 0);
   return data;
 }

@@ -13,7 +13,7 @@ import {
   type Target,
 } from '../clients/connection.js';
 import { nowUs } from '../books/clock.js';
-import { eventData, stampEvent } from '../clients/event.js';
+import { STAMP_BYTES, eventData, stampEvent } from '../clients/event.js';
 import { AnswerReader, refusalText, type AnswerSink, type Head } from '../clients/http.js';
 import { createHistogram, recordUs } from '../books/histogram.js';
 import { Published } from '../books/published.js';
@@ -31,6 +31,12 @@ const IDLE_US = 5_000_000;
 const FAILURES = 20;
 const FAILURE_PAUSE_MS = 100;
 
+/**
+ * The text of an event after its stamp, in ASCII that JSON does not escape unless all lines are
+ * event streams; at most `sizeBytes` − STAMP_BYTES characters, spaces follow.
+ */
+export type EventBody = (this: void, sequence: number) => string;
+
 /** What a publisher needs to know. */
 export interface PublisherOptions {
   readonly target: Target;
@@ -41,6 +47,8 @@ export interface PublisherOptions {
   readonly key: string | undefined;
   /** Connections at most. With one, the server takes the events in their order. */
   readonly connections: number;
+  /** What an event has in place of padding; the same letters in all of them by default. */
+  readonly body?: EventBody | undefined;
   /** Keeps when each event was sent and answered. */
   readonly keepsTimes?: boolean;
   /** Called once with the reason when going on makes no sense. */
@@ -254,6 +262,11 @@ class Connection implements ConnectionSink, AnswerSink {
       sequence,
       this.#publisher.dueUs(sequence),
     );
+    const { body } = this.#publisher.options;
+    if (body !== undefined) {
+      const at = this.#publisher.head.length + STAMP_BYTES;
+      this.#request.write(body(sequence).padEnd(this.#request.length - at), at, 'latin1');
+    }
     this.#socket.write(this.#request);
   }
 

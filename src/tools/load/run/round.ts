@@ -11,7 +11,7 @@ import { newRun } from '../clients/event.js';
 import type { Fleet } from '../processes/fleet.js';
 import type { FleetTotals } from '../processes/totals.js';
 import { percentileMs } from '../books/histogram.js';
-import { PUBLISH_CONNECTIONS, Publisher } from './publisher.js';
+import { PUBLISH_CONNECTIONS, Publisher, type EventBody } from './publisher.js';
 import type { Second } from '../books/seconds.js';
 import { cpuSeconds } from '../books/slicer.js';
 
@@ -25,6 +25,8 @@ export interface RoundOptions {
   /** Name of the channel, as it stands in JSON. */
   readonly channel: string;
   readonly sizeBytes: number;
+  /** What the events have in place of padding. */
+  readonly body?: EventBody | undefined;
   readonly ratePerSecond: number;
   readonly events: number;
   readonly publishKey: string | undefined;
@@ -112,6 +114,7 @@ export class Round {
       sizeBytes,
       ratePerSecond,
       events,
+      body,
       publishKey,
       inOrder = false,
     } = options;
@@ -125,6 +128,7 @@ export class Round {
       sizeBytes,
       ratePerSecond,
       events,
+      body,
       key: publishKey,
       connections: inOrder ? 1 : connections,
       keepsTimes: window !== undefined,
