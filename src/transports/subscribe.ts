@@ -167,7 +167,7 @@ export class Subscribing {
       if (!inTurns || hasTurnTime()) return open(position) ?? undefined;
       exchange.watch();
       return inSlices(() => {
-        openLater(position);
+        void openLater(position);
         return true;
       });
     }
