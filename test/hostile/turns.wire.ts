@@ -39,11 +39,13 @@ const GREEDY: readonly (readonly [string, RoundOptions['attack'], loopMs: number
     'one socket pipelines GET /-/health and reads the answers',
     ({ begin }) =>
       begin('sockets', 0, { count: 1, unit: `GET /-/health HTTP/1.1\r\n${HEAD}\r\n`, reads: true }),
+    LOOP_MS,
   ],
   [
     'one socket pipelines requests that are refused, and reads the answers',
     ({ begin }) =>
       begin('sockets', 0, { count: 1, unit: `GET /a..b HTTP/1.1\r\n${HEAD}\r\n`, reads: true }),
+    LOOP_MS,
   ],
   [
     'one WebSocket sends pings of 125 bytes and reads',
@@ -128,7 +130,7 @@ test(
       ],
       { attack },
       (trial, rounds) => {
-        holdsTurns(trial, rounds, loopMs);
+        holdsTurns(trial, rounds, LOOP_MS);
         holdsControl(trial, rounds);
       },
     );
