@@ -1,4 +1,4 @@
-/** What a log is given ahead of a channel grows while it answers in time, and shrinks when not. */
+/** What a log is given of a channel grows while it answers in time, and shrinks when not. */
 import { expect, test } from 'vitest';
 import { AppendWindow } from '../src/core/append-window.js';
 import {

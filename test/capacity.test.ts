@@ -5,6 +5,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
+import { COMPRESS_SLICE_BYTES_MAX, CORK_WRITE_BYTES_MAX } from '../src/limits.js';
 import {
   loadOf,
   wireBytes,
@@ -342,7 +343,10 @@ describe('compression', () => {
     expect(ratioOf(FIFTH, 1e6)).toBeCloseTo(7, 2);
     expect(ratioOf({ ...FIFTH, sizes: [{ plainBytes: 200, bytes: 230 }] }, 500)).toBe(1);
     expect(blockUsOf(FIFTH, 1_000)).toBeCloseTo(32, 9);
-    expect(plainBytesMax(FIFTH)).toBe(64 * 1024);
+    // Seven corks at three quarters of each, and never more than a slice.
+    expect(plainBytesMax(FIFTH)).toBeCloseTo(0.75 * CORK_WRITE_BYTES_MAX * (51_200 / 7_314), 0);
+    const tenth: Compression = { ...FIFTH, sizes: [{ plainBytes: 1_000, bytes: 80 }] };
+    expect(plainBytesMax(tenth)).toBe(COMPRESS_SLICE_BYTES_MAX);
   });
 
   it('takes its times from the machine: a line through them, never below nothing', () => {

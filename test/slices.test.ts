@@ -1,4 +1,4 @@
-/** Short work that comes in crowds has its time of a turn; the rest waits for a later turn. */
+/** Short work that comes in crowds has its time of a turn; the rest waits for a later one. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { WORK_SLICE_MS } from '../src/limits.js';
