@@ -4,6 +4,7 @@ import type { NewEvent } from '../src/core/event.js';
 import { Idempotency } from '../src/core/idempotency.js';
 import type { Published } from '../src/core/intake.js';
 import { asError, type HoldlineError } from '../src/errors.js';
+import { APPEND_WINDOW_BYTES_MIN } from '../src/limits.js';
 import { receiptOf } from '../src/transports/publish.js';
 import { FakeHub, idsOf } from './support/fake-hub.js';
 import { KeepingLog, KeepingStore, type AppendFault, type Faults } from './support/keeping-log.js';
@@ -84,6 +85,21 @@ describe('while the log has publishes that it has not answered', () => {
     }
     expect(outcomes.map(({ value }) => value)).toEqual([[1], [3], [4]]);
     expect(other.value).toEqual([2]);
+  });
+
+  test('others that wait for the log alone do not keep a batch over several channels back', async () => {
+    const { fake } = await opened({ appendMs: () => 50 });
+    const data = 'x'.repeat(0.75 * APPEND_WINDOW_BYTES_MIN);
+    const outcomes = [1, 2, 3].map(() => outcomeOf(fake.publish('a', data)));
+    expect(fake.hub.figures.gauges.waitingPublishers).toBe(2);
+    const batch = outcomeOf(
+      fake.hub.batches.submit(eventsOf('a', 'b'), fake.hub.batches.reserve('')),
+    );
+    await fake.clock.run(60);
+    expect(batch.value).toEqual([2, 3]);
+    await fake.clock.run(120);
+    expect(outcomes.map(({ value }) => value)).toEqual([[1], [4], [5]]);
+    expect(fake.hub.isSettled).toBe(true);
   });
 
   test('their memory is held until they are answered', async () => {

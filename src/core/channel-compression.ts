@@ -4,7 +4,7 @@ import type { Group } from './group.js';
 /** Of the lines that are given gzip blocks. */
 export interface ChannelCompression {
   readonly lines: number;
-  /** Bytes of events that they were given, before and after; of groups that have lines now. */
+  /** Bytes of events that such lines were given, before and after, since there were none. */
   readonly plainBytes: number;
   readonly bytes: number;
   /** plainBytes ÷ bytes, two decimals; null before there were some. */

@@ -87,7 +87,10 @@ export class CompressedSlices {
 
   /** Bytes of the slices that are kept. */
   keptBytes = 0;
-  /** Bytes of events that lines were given, before they were compressed and after. */
+  /**
+   * Bytes of events that lines were given, before they were compressed and after: those of groups
+   * that it inherits from, too.
+   */
   givenPlainBytes = 0;
   givenBytes = 0;
 
@@ -142,7 +145,17 @@ export class CompressedSlices {
   given(plainBytes: number, bytes: number): void {
     this.givenPlainBytes += plainBytes;
     this.givenBytes += bytes;
-    this.#counters.compress_saved_bytes_total += plainBytes - bytes;
+    // A counter that falls is taken for one that starts again: stored blocks save nothing.
+    if (bytes < plainBytes) this.#counters.compress_saved_bytes_total += plainBytes - bytes;
+  }
+
+  /**
+   * The lines of another group of the channel have all left: what they were given counts here from
+   * now on, so that the sum over the channel's groups does not fall.
+   */
+  inherit({ givenPlainBytes, givenBytes }: CompressedSlices): void {
+    this.givenPlainBytes += givenPlainBytes;
+    this.givenBytes += givenBytes;
   }
 
   /** Drops what is kept. */

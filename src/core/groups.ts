@@ -123,6 +123,10 @@ export class Groups {
     this.#owner.detached(group);
     for (const channel of group.channels) {
       channel.removeGroup(group);
+      if (group.compressed !== undefined)
+        channel.groups
+          .find(({ compressed }) => compressed !== undefined)
+          ?.compressed?.inherit(group.compressed);
       this.#channels.recount(channel);
     }
   }

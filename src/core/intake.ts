@@ -163,6 +163,16 @@ export class Intake {
     return channel.waitingCount === 0 && this.#hasRoom(channel, bytes);
   }
 
+  /**
+   * The same for a batch over several channels, which does not wait: it passes by publishes that
+   * wait for the log alone, of which there would nearly always be some on a busy channel.
+   */
+  hasRoomForBatch(channel: Channel<Group>, bytes: number): boolean {
+    const first = this.#waiting.get(channel)?.[0];
+    if (first !== undefined && !this.#hasRoom(channel, first.bytes)) return false;
+    return this.#hasRoom(channel, bytes);
+  }
+
   /** The channel may have room again: its queue goes on entering, then publishes are admitted. */
   proceed(channel: Channel<Group>): void {
     if (channel.queueLength > 0) this.#entrance.enter(channel);

@@ -20,7 +20,7 @@ import { PublishMemory, Reservation, type PublishShare } from './publish-memory.
 /** What batches need of the hub. */
 interface BatchParts {
   readonly channels: Pick<Channels, 'get' | 'place' | 'released'>;
-  readonly intake: Pick<Intake, 'goAhead' | 'hasRoomNow' | 'subscribersOf'>;
+  readonly intake: Pick<Intake, 'goAhead' | 'hasRoomForBatch' | 'subscribersOf'>;
   /** That of publishes to one channel. */
   readonly memory: PublishMemory;
   /** Ends a flush interval early: a publisher finds no room. */
@@ -162,7 +162,7 @@ export class NamedBatches {
     let entering: Channel<Group> | undefined;
     for (const [name, bytes] of bytesOf) {
       const channel = channels.get(name);
-      if (channel === undefined || intake.hasRoomNow(channel, bytes)) continue;
+      if (channel === undefined || intake.hasRoomForBatch(channel, bytes)) continue;
       if (!channel.isEntering || channel.waitingCount > 0) return undefined;
       entering = channel;
     }
@@ -192,7 +192,7 @@ export class NamedBatches {
     const { intake, memory, flush } = this.#parts;
     const reservation = new Reservation(memory, channel.share);
     places.push({ channel, reservation });
-    if (!intake.hasRoomNow(channel, bytes)) {
+    if (!intake.hasRoomForBatch(channel, bytes)) {
       flush();
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',

@@ -295,7 +295,10 @@ export class Pump {
     let corksLeft = state === HEALTHY ? Infinity : CATCH_UP_CORKS_MAX;
     // A compressed line takes one slice beyond what the sweep must give: the head has moved on
     // meanwhile, and a second write for a few events costs as much as one for many.
-    const enough = compressed === undefined || state !== HEALTHY ? newest : group.sweepHead;
+    // The sweep's head may be an id of another channel, above all that there is here: to look for
+    // that would find nothing, and cost the line its dictionary.
+    const enough =
+      compressed === undefined || state !== HEALTHY ? newest : Math.min(newest, group.sweepHead);
     let goal = newest;
     let taken = true;
     while (taken && cursor < goal && corksLeft-- > 0) {
