@@ -31,6 +31,8 @@ interface Waiting {
   cursor: number;
   /** The step after the last one at whose end it was owed nothing. */
   sinceStep: number;
+  /** It was left behind once, for what waited on another of its channels. */
+  mayBeLapped: boolean;
   /** Id of its only channel's deletion, and turns since. */
   overAt: number | undefined;
   overTurns: number;
@@ -194,6 +196,9 @@ export class PollClients {
       const cursor = this.#cursorOf(waiting);
       if (cursor < waiting.cursor)
         throw new Error(`${poll.name}: the cursor went back from ${waiting.cursor} to ${cursor}`);
+      // What it was owed was gone before it was looked at: it waits on at the head, and owes a gap.
+      if (cursor > waiting.cursor && this.#world.wasHeldBack(channels, waiting.sinceStep))
+        waiting.mayBeLapped = true;
       waiting.cursor = cursor;
       if (cursor >= group.set.newestId) waiting.sinceStep = this.#world.step + 1;
       if (
@@ -278,7 +283,13 @@ export class PollClients {
         client.connection = new Connection(model, channels, asked, { head, floor, lost });
         client.connection.start(start.continuesAfter);
       }
-      const asks = { owesGap, overAt: undefined, sinceStep: Infinity, isDisconnected: false };
+      const asks = {
+        owesGap,
+        overAt: undefined,
+        sinceStep: Infinity,
+        mayBeLapped: false,
+        isDisconnected: false,
+      };
       if (answer !== undefined || waitMs === 0) {
         hub.polls.answered(polled);
         if (answer === undefined) this.#takeNothing(client, asks, told);
@@ -315,10 +326,12 @@ export class PollClients {
       sinceMs,
       sinceStep,
       cursor: 0,
+      mayBeLapped: false,
       overAt: undefined,
       overTurns: 0,
       isDisconnected: false,
     };
+    waiting.cursor = this.#cursorOf(waiting);
     client.waiting = waiting;
     this.waited++;
     poll.onAnswer = ({ body, position }) => {
@@ -353,10 +366,11 @@ export class PollClients {
    */
   #takeNothing(
     client: PollClient,
-    asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep' | 'isDisconnected'>,
+    asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep' | 'mayBeLapped' | 'isDisconnected'>,
     position: number,
   ): void {
     const { overAt, sinceStep, isDisconnected } = asked;
+    const { channels } = client;
     const { model, floor } = this.#world;
     this.empty++;
     const connection = client.connection as Connection;
@@ -365,10 +379,14 @@ export class PollClients {
     const expected = Math.max(connection.position, overAt ?? this.#world.through(client.channels));
     const lost = this.#lost(client.channels);
     const lostThrough = Math.max(floor, ...lost.values());
-    // One that is ended before it was answered with what came asks again from where it was.
+    // One that is ended before it was answered with what came asks again from where it was. Its
+    // channel keeps nothing for it any more: that may be gone by now.
     const isBehind = isDisconnected && position < expected && position >= lostThrough;
-    const isLapped =
-      position !== expected && !isBehind && this.#world.wasHeldBack(client.channels, sinceStep);
+    const mayBeLapped =
+      asked.mayBeLapped || isDisconnected || this.#world.wasHeldBack(channels, sinceStep);
+    const isLapped = position !== expected && !isBehind && mayBeLapped;
+    if (isLapped && !asked.owesGap && position < connection.position)
+      throw new Error(`an empty answer tells ${position}, before ${connection.position}`);
     const owesGap = asked.owesGap || isLapped;
     client.owesGap = owesGap;
     if (!owesGap) {
@@ -395,12 +413,18 @@ export class PollClients {
 
   #take(
     client: PollClient,
-    { owesGap, overAt, sinceStep }: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep'>,
+    {
+      owesGap,
+      overAt,
+      sinceStep,
+      mayBeLapped: wasLapped,
+    }: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep' | 'mayBeLapped'>,
     body: Uint8Array,
     position: number,
   ): void {
     const { channels, limit } = client;
-    const mayBeLapped = overAt !== undefined || this.#world.wasHeldBack(channels, sinceStep);
+    const mayBeLapped =
+      wasLapped || overAt !== undefined || this.#world.wasHeldBack(channels, sinceStep);
     const connection = client.connection as Connection;
     this.answered++;
     client.owesGap = false;
