@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { FakeHub } from './support/fake-hub.js';
+import { Random } from './support/random.js';
 
 const INTERVAL_MS = 1000;
 
@@ -73,6 +74,28 @@ describe('the heartbeat', () => {
     expect(line.text).not.toContain(': keepalive\nid:');
     await fake.clock.run(6 * INTERVAL_MS);
     expect(fake.read(line)).toContain('id: 1\ndata: owed\n\n');
+  });
+
+  test('is heard in time by every line while others leave, whose places in the table are filled', async () => {
+    const fake = new FakeHub({ heartbeatMs: INTERVAL_MS });
+    const random = new Random(1);
+    const open = Array.from({ length: 1000 }, () => ({ line: fake.join('c'), writes: 0, atMs: 0 }));
+    let longestMs = 0;
+    for (let ms = 0; ms < 3 * INTERVAL_MS; ms++) {
+      await fake.clock.turn();
+      for (const one of open) {
+        if (one.line.socket.writes > one.writes) {
+          one.writes = one.line.socket.writes;
+          one.atMs = ms;
+        }
+        longestMs = Math.max(longestMs, ms - one.atMs);
+      }
+      if (ms % 4 > 0) continue;
+      const [{ line }] = open.splice(random.below(open.length), 1) as [(typeof open)[number]];
+      fake.hub.left(line.handle, line.socket);
+    }
+    // A step of the wheel, and the turns of this loop.
+    expect(longestMs).toBeLessThanOrEqual(INTERVAL_MS + INTERVAL_MS / 64 + 2);
   });
 
   test('of 1,000 lines that were written to at one moment is spread over a quarter of the interval or more', async () => {

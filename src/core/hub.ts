@@ -172,8 +172,16 @@ export class Hub<Socket> {
     const watched = { channels: subscribers, listen };
     this.watchers = new Watchers(clock, counters, watched, options.heartbeatMs);
     this.#openings = new Openings(counters);
-    this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
+    this.#heartbeat = new Heartbeat(
+      pump,
+      clock,
+      counters,
+      { groups, lines: membership.lines },
+      progress,
+      options.heartbeatMs,
+    );
     this.#heartbeat.onStep = () => rateWindows.passed();
+    membership.onMoved = (group, handle) => this.#heartbeat.moved(group, handle);
     this.#heartbeat.start();
     this.#publishMemory = new PublishMemory(held, options.publishBytes);
     const deliveryTimes = new DeliveryTimes(clock);

@@ -38,6 +38,8 @@ export class Membership {
   isClosing = false;
   /** Hears of lines by channel; undefined while nobody watches. Written by core/watchers.ts. */
   listener: LineCountListener | undefined;
+  /** Hears of lines that were given another row. Written by core/hub.ts. */
+  onMoved: ((group: Group, handle: number) => void) | undefined;
 
   readonly #clock: Clock;
   readonly #beganMs: number;
@@ -79,6 +81,7 @@ export class Membership {
     const { channels, groups, pump } = this.#parts;
     pump.grace.leaves(this.lines.groupAt(handle), this.lines.rowOf(handle));
     const group = this.lines.remove(handle);
+    if (this.lines.moved >= 0) this.onMoved?.(group, this.lines.moved);
     this.#counters.lines_closed_total++;
     this.#counters.closed[reason]++;
     for (const channel of group.channels) {

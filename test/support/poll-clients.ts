@@ -31,6 +31,8 @@ interface Waiting {
   cursor: number;
   /** The step after the last one at whose end it was owed nothing. */
   sinceStep: number;
+  /** It was left behind once, for what waited on another of its channels. */
+  mayBeLapped: boolean;
   /** Id of its only channel's deletion, and turns since. */
   overAt: number | undefined;
   overTurns: number;
@@ -194,6 +196,9 @@ export class PollClients {
       const cursor = this.#cursorOf(waiting);
       if (cursor < waiting.cursor)
         throw new Error(`${poll.name}: the cursor went back from ${waiting.cursor} to ${cursor}`);
+      // What it was owed was gone before it was looked at: it waits on at the head, and owes a gap.
+      if (cursor > waiting.cursor && this.#world.wasHeldBack(channels, waiting.sinceStep))
+        waiting.mayBeLapped = true;
       waiting.cursor = cursor;
       if (cursor >= group.set.newestId) waiting.sinceStep = this.#world.step + 1;
       if (
@@ -267,18 +272,28 @@ export class PollClients {
       `${name} on ${channels.join()} ${JSON.stringify(asked)}, limit ${limit}, waits ${waitMs} ms`,
     );
     const head = this.#world.through(channels);
-    const lost = this.#lost(channels);
+    let lost = this.#lost(channels);
     const polled = hub.polls.find(channels, positionOf(asked), limit);
     const { answer, start, position: told } = polled;
     attempt(name, () => {
-      const owesGap = isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
-      if ((start.gap !== undefined) !== owesGap)
-        throw new Error(`is${owesGap ? '' : ' not'} to be told a gap`);
+      const owes = (): boolean =>
+        isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
+      const owesGap = start.gap !== undefined;
+      // Time passes from look to look: an event may have grown too old between the two.
+      if (owesGap !== owes()) lost = this.#lost(channels);
+      if (owesGap !== owes())
+        throw new Error(`is${owesGap ? ' not' : ''} to be told a gap`);
       if (client.connection === undefined || asked.kind !== 'after') {
         client.connection = new Connection(model, channels, asked, { head, floor, lost });
         client.connection.start(start.continuesAfter);
       }
-      const asks = { owesGap, overAt: undefined, sinceStep: Infinity, isDisconnected: false };
+      const asks = {
+        owesGap,
+        overAt: undefined,
+        sinceStep: Infinity,
+        mayBeLapped: false,
+        isDisconnected: false,
+      };
       if (answer !== undefined || waitMs === 0) {
         hub.polls.answered(polled);
         if (answer === undefined) this.#takeNothing(client, asks, told);
@@ -315,10 +330,12 @@ export class PollClients {
       sinceMs,
       sinceStep,
       cursor: 0,
+      mayBeLapped: false,
       overAt: undefined,
       overTurns: 0,
       isDisconnected: false,
     };
+    waiting.cursor = this.#cursorOf(waiting);
     client.waiting = waiting;
     this.waited++;
     poll.onAnswer = ({ body, position }) => {
@@ -353,10 +370,11 @@ export class PollClients {
    */
   #takeNothing(
     client: PollClient,
-    asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep' | 'isDisconnected'>,
+    asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep' | 'mayBeLapped' | 'isDisconnected'>,
     position: number,
   ): void {
     const { overAt, sinceStep, isDisconnected } = asked;
+    const { channels } = client;
     const { model, floor } = this.#world;
     this.empty++;
     const connection = client.connection as Connection;
@@ -365,10 +383,14 @@ export class PollClients {
     const expected = Math.max(connection.position, overAt ?? this.#world.through(client.channels));
     const lost = this.#lost(client.channels);
     const lostThrough = Math.max(floor, ...lost.values());
-    // One that is ended before it was answered with what came asks again from where it was.
+    // One that is ended before it was answered with what came asks again from where it was. Its
+    // channel keeps nothing for it any more: that may be gone by now.
     const isBehind = isDisconnected && position < expected && position >= lostThrough;
-    const isLapped =
-      position !== expected && !isBehind && this.#world.wasHeldBack(client.channels, sinceStep);
+    const mayBeLapped =
+      asked.mayBeLapped || isDisconnected || this.#world.wasHeldBack(channels, sinceStep);
+    const isLapped = position !== expected && !isBehind && mayBeLapped;
+    if (isLapped && !asked.owesGap && position < connection.position)
+      throw new Error(`an empty answer tells ${position}, before ${connection.position}`);
     const owesGap = asked.owesGap || isLapped;
     client.owesGap = owesGap;
     if (!owesGap) {
@@ -395,12 +417,18 @@ export class PollClients {
 
   #take(
     client: PollClient,
-    { owesGap, overAt, sinceStep }: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep'>,
+    {
+      owesGap,
+      overAt,
+      sinceStep,
+      mayBeLapped: wasLapped,
+    }: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep' | 'mayBeLapped'>,
     body: Uint8Array,
     position: number,
   ): void {
     const { channels, limit } = client;
-    const mayBeLapped = overAt !== undefined || this.#world.wasHeldBack(channels, sinceStep);
+    const mayBeLapped =
+      wasLapped || overAt !== undefined || this.#world.wasHeldBack(channels, sinceStep);
     const connection = client.connection as Connection;
     this.answered++;
     client.owesGap = false;

@@ -44,8 +44,9 @@ export class Simulation {
   /** Channels whose last entry is a deletion. */
   readonly #deletedNow = new Set<string>();
 
-  constructor(seed: number) {
-    this.#world = new World(seed);
+  /** `change`: what the run is to be like instead of the setting that the seed draws. */
+  constructor(seed: number, change?: (setting: Setting) => Setting) {
+    this.#world = new World(seed, change);
     this.#lines = new LineClients(this.#world);
     this.#polls = new PollClients(this.#world);
     this.#iterators = new IteratorClients(this.#world, seed);

@@ -90,6 +90,26 @@ function settingOf(random: Random): Setting {
   };
 }
 
+/**
+ * The same run with sweeps that a cork of 1 ms makes slow, in steps of one byte of work, and with
+ * lines and polls that end in the middle of them and of the heartbeat's interval.
+ */
+export function withEndsAmidSweeps(setting: Setting): Setting {
+  return {
+    ...setting,
+    ends: true,
+    hub: {
+      ...setting.hub,
+      heartbeatMs: 15_000,
+      maxAgeMs: 30_000,
+      sweepWorkBytes: 1,
+      writeBytesMax: LARGE_WRITE_BYTES_MAX,
+    },
+    corkMs: 1,
+    modes: ['sse', 'ndjson', 'websocket'],
+  };
+}
+
 export class World {
   readonly random: Random;
   readonly setting: Setting;
@@ -120,9 +140,9 @@ export class World {
   #trace: string[] = [];
   #fault: Error | undefined;
 
-  constructor(seed: number) {
+  constructor(seed: number, change = (setting: Setting): Setting => setting) {
     this.random = new Random(seed);
-    this.setting = settingOf(this.random);
+    this.setting = change(settingOf(this.random));
     const log = new MemoryLog(this.clock, this.counters, this.setting.firstId);
     this.floor = log.floor();
     this.model = new Model(this.floor + 1);
