@@ -203,12 +203,14 @@ export const WORK_SLICE_MS = 2;
 
 /**
  * Bytes of one channel's publishes that a log which answers later has been given and has not
- * answered, and the time in which it is to answer, ms: the bytes grow and shrink with it. Publishes
- * of other channels stand behind as much. core/append-window.ts
+ * answered. They grow and shrink with how much later it answers than it would answer little, ms;
+ * how fast that is is seen again every so many ms. Publishes of other channels stand behind as
+ * much. core/append-window.ts
  */
 export const APPEND_WINDOW_BYTES_MIN = 64 * 1024;
 export const APPEND_WINDOW_BYTES_MAX = 1024 * 1024;
 export const APPEND_LATENCY_MS = 5;
+export const APPEND_PROBE_MS = 10_000;
 
 /** Events in one batch. 413 above it. transports/batch.ts */
 export const BATCH_EVENTS_MAX = 10_000;

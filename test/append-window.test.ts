@@ -3,9 +3,12 @@ import { expect, test } from 'vitest';
 import { AppendWindow } from '../src/core/append-window.js';
 import {
   APPEND_LATENCY_MS,
+  APPEND_PROBE_MS,
   APPEND_WINDOW_BYTES_MAX,
   APPEND_WINDOW_BYTES_MIN,
 } from '../src/limits.js';
+
+const BYTES = 16_384;
 
 /** The most that it takes beside one byte, found by halving. */
 function sizeOf(window: AppendWindow): number {
@@ -18,27 +21,47 @@ function sizeOf(window: AppendWindow): number {
   return low + 1;
 }
 
+/** Commits of the same latency, one after the other, until `untilMs`. */
+function commit(window: AppendWindow, fromMs: number, untilMs: number, latencyMs: number): void {
+  for (let ms = fromMs; ms + latencyMs <= untilMs; ms += latencyMs)
+    window.committed(BYTES, ms, ms + latencyMs, true);
+}
+
 test('a channel of which the log has nothing is always given', () => {
   expect(new AppendWindow().hasRoom(0, 100 * APPEND_WINDOW_BYTES_MAX)).toBe(true);
 });
 
 test('it grows only while publishes wait, up to its bound', () => {
   const window = new AppendWindow();
-  for (let i = 0; i < 1_000; i++) window.answered(16_384, i, i + 1, false);
+  for (let ms = 0; ms < 1_000; ms++) window.committed(BYTES, ms, ms + 1, false);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN);
-  for (let i = 0; i < 4; i++) window.answered(16_384, i, i + 1, true);
-  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN + 16_384);
-  for (let i = 0; i < 10_000; i++) window.answered(16_384, i, i + 1, true);
+  commit(window, 1_000, 1_004, 1);
+  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN + BYTES);
+  commit(window, 1_004, 5_000, 1);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX);
 });
 
-test('late answers of one moment make it smaller once, and it never falls below its bound', () => {
+test('late commits of one moment make it smaller once, and it never falls below its bound', () => {
   const window = new AppendWindow();
-  for (let i = 0; i < 10_000; i++) window.answered(16_384, i, i + 1, true);
-  const lateMs = APPEND_LATENCY_MS + 1;
-  for (let i = 0; i < 16; i++) window.answered(16_384, 20_000, 20_000 + lateMs, true);
+  commit(window, 0, 5_000, 1);
+  const lateMs = APPEND_LATENCY_MS + 2;
+  for (let i = 0; i < 16; i++) window.committed(BYTES, 5_000, 5_000 + lateMs, true);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX * 0.75);
-  for (let i = 1; i < 100; i++)
-    window.answered(16_384, 20_000 + i * lateMs, 20_000 + (i + 1) * lateMs, true);
+  commit(window, 5_000 + lateMs, 8_000, lateMs);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN);
+});
+
+test('late is later than the log can be: a slow one is given as much as a fast one', () => {
+  const window = new AppendWindow();
+  commit(window, 0, 9_000, 50);
+  expect(sizeOf(window)).toBeGreaterThan(8 * APPEND_WINDOW_BYTES_MIN);
+});
+
+test('how fast the log is is seen again: when it has become slow, the window grows again', () => {
+  const window = new AppendWindow();
+  commit(window, 0, 5_000, 1);
+  commit(window, 5_000, APPEND_PROBE_MS, 50);
+  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN);
+  commit(window, APPEND_PROBE_MS, APPEND_PROBE_MS + 9_000, 50);
+  expect(sizeOf(window)).toBeGreaterThan(8 * APPEND_WINDOW_BYTES_MIN);
 });

@@ -1,10 +1,15 @@
 /**
  * How much of one channel a log that answers later may have been given and not have answered: so
- * much that it answers in about APPEND_LATENCY_MS. The rest waits with its channel, so that what
- * another channel publishes stands behind little of it. One window for all channels, each of which
- * may fill it.
+ * much that it answers no more than APPEND_LATENCY_MS later than it would answer little. The rest
+ * waits with its channel, so that what another channel publishes stands behind little of it. One
+ * window for all channels, each of which may fill it.
  */
-import { APPEND_LATENCY_MS, APPEND_WINDOW_BYTES_MAX, APPEND_WINDOW_BYTES_MIN } from '../limits.js';
+import {
+  APPEND_LATENCY_MS,
+  APPEND_PROBE_MS,
+  APPEND_WINDOW_BYTES_MAX,
+  APPEND_WINDOW_BYTES_MIN,
+} from '../limits.js';
 
 /** Share of itself by which it shrinks when the log answers late, at most once in that time. */
 const SHRINK_SHARE = 0.25;
@@ -12,15 +17,25 @@ const SHRINK_SHARE = 0.25;
 export class AppendWindow {
   #bytes = APPEND_WINDOW_BYTES_MIN;
   #shrankMs = -Infinity;
+  /** The fastest commit since the window was last made small to see how fast the log is. */
+  #leastMs = Infinity;
+  #probeMs = -Infinity;
 
   /** True when `bytes` more may be given beside those that the log has of the channel. */
   hasRoom(givenBytes: number, bytes: number): boolean {
     return givenBytes === 0 || givenBytes + bytes <= this.#bytes;
   }
 
-  /** The log has answered. `isWanted`: publishes to the same channel wait. */
-  answered(bytes: number, beganMs: number, nowMs: number, isWanted: boolean): void {
-    if (nowMs - beganMs > APPEND_LATENCY_MS) {
+  /** The log has committed so many bytes. `isWanted`: publishes to the same channel wait. */
+  committed(bytes: number, beganMs: number, nowMs: number, isWanted: boolean): void {
+    const latencyMs = nowMs - beganMs;
+    if (nowMs >= this.#probeMs) {
+      this.#probeMs = nowMs + APPEND_PROBE_MS;
+      this.#leastMs = Infinity;
+      this.#bytes = APPEND_WINDOW_BYTES_MIN;
+    }
+    this.#leastMs = Math.min(this.#leastMs, latencyMs);
+    if (latencyMs > this.#leastMs + APPEND_LATENCY_MS) {
       if (beganMs < this.#shrankMs) return;
       this.#shrankMs = nowMs;
       this.#bytes = Math.max(APPEND_WINDOW_BYTES_MIN, this.#bytes * (1 - SHRINK_SHARE));

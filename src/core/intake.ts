@@ -169,7 +169,8 @@ export class Intake {
    */
   hasRoomForBatch(channel: Channel<Group>, bytes: number): boolean {
     const first = this.#waiting.get(channel)?.[0];
-    if (first !== undefined && !this.#hasRoom(channel, first.bytes)) return false;
+    if (first === undefined) return this.#hasRoom(channel, bytes);
+    if (this.#mayAppend(channel, first.bytes) || !this.#hasRoom(channel, first.bytes)) return false;
     return this.#hasRoom(channel, bytes);
   }
 
@@ -299,13 +300,13 @@ export class Intake {
         requestKey === undefined ? undefined : { ...requestKey, subscribers },
       );
       for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
+      if (this.#entrance.isKept) {
+        const isWanted = channel.waitingCount > 0;
+        this.#appendWindow.committed(bytes, beganMs, this.#clock.nowMs(), isWanted);
+      }
       return { ids, subscribers };
     } finally {
       this.#appending--;
-      if (this.#entrance.isKept) {
-        const isWanted = channel.waitingCount > 0;
-        this.#appendWindow.answered(bytes, beganMs, this.#clock.nowMs(), isWanted);
-      }
       this.goAhead(channel, -bytes);
       reservation.release();
     }

@@ -71,7 +71,7 @@ export class Lines<Socket, Group extends { readonly table: LineTable<Socket> }> 
     return this.#rows[handle] as number;
   }
 
-  /** Removes an open line. Returns its group; {@link Lines.moved} tells whose row is another now. */
+  /** Removes an open line. Returns its group; {@link Lines.moved} tells whose row has changed. */
   remove(handle: number): Group {
     const group = this.groupAt(handle);
     const row = this.rowOf(handle);

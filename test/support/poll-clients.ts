@@ -276,13 +276,11 @@ export class PollClients {
     const polled = hub.polls.find(channels, positionOf(asked), limit);
     const { answer, start, position: told } = polled;
     attempt(name, () => {
-      const owes = (): boolean =>
-        isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
+      const owes = (): boolean => isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
       const owesGap = start.gap !== undefined;
       // Time passes from look to look: an event may have grown too old between the two.
       if (owesGap !== owes()) lost = this.#lost(channels);
-      if (owesGap !== owes())
-        throw new Error(`is${owesGap ? ' not' : ''} to be told a gap`);
+      if (owesGap !== owes()) throw new Error(`is${owesGap ? ' not' : ''} to be told a gap`);
       if (client.connection === undefined || asked.kind !== 'after') {
         client.connection = new Connection(model, channels, asked, { head, floor, lost });
         client.connection.start(start.continuesAfter);
