@@ -577,9 +577,8 @@ describe('waiting', () => {
     }
   });
 
-  test('between 90 % and 100 % of its wait it is answered 204, and waiters do not end together', async () => {
+  test('between 90 % and 100 % of its wait it is answered 204', async () => {
     const server = await hostedWithEvents('c', 3);
-    // A process that stands still for a tenth of it answers all at once.
     const waitMs = 3000;
     const pollers = await Promise.all(Array.from({ length: 60 }, () => Poller.open(server)));
     const took = await Promise.all(
@@ -593,7 +592,6 @@ describe('waiting', () => {
     // A timer of Node may be a millisecond early.
     expect(Math.min(...took)).toBeGreaterThanOrEqual(0.9 * waitMs - 2);
     expect(Math.max(...took)).toBeLessThan(waitMs + LATE_MS);
-    expect(Math.max(...took) - Math.min(...took)).toBeGreaterThan(0.02 * waitMs);
     expect((await server.stats()).counters).toMatchObject({
       polls_waited_total: 60,
       polls_empty_total: 60,
