@@ -5,12 +5,8 @@
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { ndjsonEvent } from '../event.js';
-import { loadUws } from '../../src/native/load.js';
-import { serveRunner } from './agent.js';
+import { answerPublish, beginStream, receiveBody, serve, uws } from './uws-app.js';
 
-const { App, us_listen_socket_close, us_socket_local_port } = (await loadUws()).uws;
-
-const PRELUDE = 'retry: 3000\nid: 0\n\n';
 const TOPIC = 'bench';
 /** A poll may be this many events behind; an older one waits. */
 const ANSWERS_KEPT = 1024;
@@ -115,22 +111,13 @@ function subscribe(res: HttpResponse, req: HttpRequest): void {
     line.stalled = false;
     return true;
   });
-  res.writeHeader('Content-Type', 'text/event-stream');
-  res.writeHeader('Cache-Control', 'no-cache, no-transform');
-  res.writeHeader('X-Accel-Buffering', 'no');
-  res.write(PRELUDE);
+  beginStream(res);
   lines.push(line);
 }
 
 function publish(res: HttpResponse, _req: HttpRequest): void {
-  const parts: Buffer[] = [];
-  res.onAborted(() => {});
-  res.onData((chunk, isLast) => {
-    // The bytes are valid only until this returns.
-    parts.push(Buffer.from(Buffer.from(chunk)));
-    if (!isLast) return;
+  receiveBody(res, (data) => {
     const id = ++lastId;
-    const data = Buffer.concat(parts);
     if (lines.length > 0)
       setImmediate(
         fanOut,
@@ -141,8 +128,7 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
     if (webSockets > 0)
       app.publish(TOPIC, Buffer.concat([object, Buffer.from('\n')]), false, false);
     if (waiters.length > 0) setImmediate(answerWaiters, id);
-    res.writeHeader('Content-Type', 'application/json');
-    res.end(`{"id":${id},"subscribers":${held()}}`);
+    answerPublish(res, id, held());
   });
 }
 
@@ -150,7 +136,7 @@ function held(): number {
   return lines.length + webSockets + waiters.length;
 }
 
-const app = App();
+const app = uws.App();
 app.get('/*', subscribe);
 app.post('/*', publish);
 app.ws('/*', {
@@ -165,12 +151,7 @@ app.ws('/*', {
     droppedMessages++;
   },
 });
-app.listen('127.0.0.1', 0, (listenSocket) => {
-  if (!listenSocket) throw new Error('could not listen');
-  serveRunner({
-    port: us_socket_local_port(listenSocket),
-    held,
-    counters: () => ({ events: lastId, skippedWrites, refusedWrites, droppedMessages }),
-    stop: () => us_listen_socket_close(listenSocket),
-  });
+serve(app, {
+  held,
+  counters: () => ({ events: lastId, skippedWrites, refusedWrites, droppedMessages }),
 });

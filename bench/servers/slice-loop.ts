@@ -5,11 +5,7 @@
  * what Holdline delivers is a share of what this does.
  */
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import { loadUws } from '../../src/native/load.js';
-import { serveRunner } from './agent.js';
-
-const { uws, build } = await loadUws();
-const { App, us_listen_socket_close, us_socket_local_port } = uws;
+import { answerPublish, beginStream, build, receiveBody, serve, uws } from './uws-app.js';
 
 /**
  * Builds before 20.64 may lose bytes of a larger one.
@@ -22,12 +18,11 @@ const LARGE_WRITE_BYTES_MAX = 61_000;
 /** Bytes that one visit writes at most: `SLICE_LOOP_BYTES=8000 npm run bench -- fan-out …`. */
 const SLICE_BYTES = Number(
   process.env['SLICE_LOOP_BYTES'] ??
-    (build.alias === 'uWebSockets.js' ? CORK_BYTES_MAX : LARGE_WRITE_BYTES_MAX),
+    (build.keepsLargeCorks ? LARGE_WRITE_BYTES_MAX : CORK_BYTES_MAX),
 );
 /** Rows that are visited in one turn of the event loop. */
 const SLICE_ROWS = Number(process.env['SLICE_LOOP_ROWS'] ?? 1024);
 
-const PRELUDE = 'retry: 3000\nid: 0\n\n';
 /** 8 s at 1,000 events a second: a loop that is so far behind has shown its limit. */
 const EVENTS_HELD = 8192;
 const SLAB_BYTES = 4 * 1024 * 1024;
@@ -152,10 +147,7 @@ function subscribe(res: HttpResponse, _req: HttpRequest): void {
     wake();
     return true;
   });
-  res.writeHeader('Content-Type', 'text/event-stream');
-  res.writeHeader('Cache-Control', 'no-cache, no-transform');
-  res.writeHeader('X-Accel-Buffering', 'no');
-  res.write(PRELUDE);
+  beginStream(res);
   sockets.push(res);
   cursors.push(newestId);
   stalled.push(false);
@@ -163,28 +155,17 @@ function subscribe(res: HttpResponse, _req: HttpRequest): void {
 }
 
 function publish(res: HttpResponse, _req: HttpRequest): void {
-  const parts: Buffer[] = [];
-  res.onAborted(() => {});
-  res.onData((chunk, isLast) => {
-    // The bytes are valid only until this returns.
-    parts.push(Buffer.from(Buffer.from(chunk)));
-    if (!isLast) return;
-    append(Buffer.from(`id: ${newestId + 1}\ndata: ${Buffer.concat(parts).toString()}\n\n`));
+  receiveBody(res, (data) => {
+    append(Buffer.from(`id: ${newestId + 1}\ndata: ${data.toString()}\n\n`));
     wake();
-    res.writeHeader('Content-Type', 'application/json');
-    res.end(`{"id":${newestId},"subscribers":${sockets.length}}`);
+    answerPublish(res, newestId, sockets.length);
   });
 }
 
-const app = App();
+const app = uws.App();
 app.get('/*', subscribe);
 app.post('/*', publish);
-app.listen('127.0.0.1', 0, (listenSocket) => {
-  if (!listenSocket) throw new Error('could not listen');
-  serveRunner({
-    port: us_socket_local_port(listenSocket),
-    held: () => sockets.length,
-    counters: () => ({ events: newestId, writes_total: writes, refusedWrites, lapped }),
-    stop: () => us_listen_socket_close(listenSocket),
-  });
+serve(app, {
+  held: () => sockets.length,
+  counters: () => ({ events: newestId, writes_total: writes, refusedWrites, lapped }),
 });
