@@ -8,7 +8,7 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HEARTBEAT_STEP_MS_MIN, HEARTBEAT_TURN_STEPS } from '../limits.js';
 import type { Group } from './group.js';
-import { DRAINED, READING, STALLED } from './line-table.js';
+import { DRAINED, READING, STALLED, type LineTable } from './line-table.js';
 import type { Lines } from './lines.js';
 import type { LinePort } from './ports.js';
 import type { Progress } from './progress.js';
@@ -81,12 +81,12 @@ export class Heartbeat {
   }
 
   /**
-   * The line has another row, which is checked up to a turn from now. That is soon enough for a
-   * line that is not due yet; one that is due is checked at the next step.
+   * The row has become another line's, and is checked up to a turn from now. That is soon enough
+   * for a line that is not due yet; one that is due is checked at the next step.
    */
-  moved(group: Group, handle: number): void {
-    if (group.mode.port.kind !== 'stream') return;
-    if (this.#isDue(group, this.#lines.rowOf(handle), this.#pump.step)) this.#moved.push(handle);
+  moved({ mode, table }: Group, row: number): void {
+    if (mode.port.kind === 'stream' && this.#isDue(table, row))
+      this.#moved.push(table.handles[row] as number);
   }
 
   #next(): void {
@@ -102,8 +102,8 @@ export class Heartbeat {
   }
 
   /** Nothing was written to the line for more than three quarters of the interval. */
-  #isDue({ table }: Group, row: number, step: number): boolean {
-    return step - (table.lastWrites[row] as number) > (TURNS - 1) * this.#turnSteps;
+  #isDue({ lastWrites }: LineTable<unknown>, row: number): boolean {
+    return this.#pump.step - (lastWrites[row] as number) > (TURNS - 1) * this.#turnSteps;
   }
 
   /** Checks every `turnSteps`-th line, and those that were due when their rows changed. */
@@ -133,7 +133,7 @@ export class Heartbeat {
     const head = this.#progress.through(set);
     let atHead: Buffer | undefined;
     for (let row = first; row < table.count; row += every) {
-      if (step - (lastWrites[row] as number) <= (TURNS - 1) * this.#turnSteps) continue;
+      if (!this.#isDue(table, row)) continue;
       if (states[row] === STALLED || states[row] === DRAINED) continue;
       const cursor = cursors[row] as number;
       // A cursor above the head came from the client: those events are accepted but have not

@@ -181,7 +181,7 @@ export class Hub<Socket> {
       options.heartbeatMs,
     );
     this.#heartbeat.onStep = () => rateWindows.passed();
-    membership.onMoved = (group, handle) => this.#heartbeat.moved(group, handle);
+    membership.onMoved = (group, row) => this.#heartbeat.moved(group, row);
     this.#heartbeat.start();
     this.#publishMemory = new PublishMemory(held, options.publishBytes);
     const deliveryTimes = new DeliveryTimes(clock);

@@ -19,8 +19,6 @@ const FIRST_HANDLES = 64;
 export class Lines<Socket, Group extends { readonly table: LineTable<Socket> }> {
   openedTotal = 0;
   closedTotal = 0;
-  /** Handle of the line that the last removal gave another row, or −1. */
-  moved = -1;
   readonly #groups: (Group | undefined)[] = [];
   #rows = new Int32Array(FIRST_HANDLES);
   readonly #free: number[] = [];
@@ -71,13 +69,12 @@ export class Lines<Socket, Group extends { readonly table: LineTable<Socket> }> 
     return this.#rows[handle] as number;
   }
 
-  /** Removes an open line. Returns its group; {@link Lines.moved} tells whose row has changed. */
+  /** Removes an open line. Returns its group; its row may be another line's from now on. */
   remove(handle: number): Group {
     const group = this.groupAt(handle);
     const row = this.rowOf(handle);
     const moved = group.table.remove(row);
     if (moved >= 0) this.#rows[moved] = row;
-    this.moved = moved;
     this.#groups[handle] = undefined;
     this.#free.push(handle);
     this.closedTotal++;

@@ -38,8 +38,8 @@ export class Membership {
   isClosing = false;
   /** Hears of lines by channel; undefined while nobody watches. Written by core/watchers.ts. */
   listener: LineCountListener | undefined;
-  /** Hears of lines that were given another row. Written by core/hub.ts. */
-  onMoved: ((group: Group, handle: number) => void) | undefined;
+  /** Hears of rows that became another line's. Written by core/hub.ts. */
+  onMoved: ((group: Group, row: number) => void) | undefined;
 
   readonly #clock: Clock;
   readonly #beganMs: number;
@@ -79,9 +79,10 @@ export class Membership {
   /** Removes the row of an open line, and the group with its last line. */
   remove(handle: number, reason: CloseReason): void {
     const { channels, groups, pump } = this.#parts;
-    pump.grace.leaves(this.lines.groupAt(handle), this.lines.rowOf(handle));
+    const row = this.lines.rowOf(handle);
+    pump.grace.leaves(this.lines.groupAt(handle), row);
     const group = this.lines.remove(handle);
-    if (this.lines.moved >= 0) this.onMoved?.(group, this.lines.moved);
+    if (row < group.table.count) this.onMoved?.(group, row);
     this.#counters.lines_closed_total++;
     this.#counters.closed[reason]++;
     for (const channel of group.channels) {
