@@ -150,28 +150,22 @@ export class Intake {
     // The publisher has left: nothing is published without an answer.
     if (submission.reservation.isReleased) return Promise.reject(publisherLeft());
     const { bytes } = submission.reservation;
-    if (this.hasRoomNow(channel, bytes) && this.#mayAppend(channel, bytes))
+    if (channel.waitingCount === 0 && this.#mayBegin(channel, bytes))
       return this.#begin(channel, submission, requestKey);
     return this.#wait(channel, submission, requestKey);
   }
 
   /**
-   * True when a publish of `bytes` would be appended at once: the channel has room, and no other
-   * publish to it waits or is read, which this one would overtake.
-   */
-  hasRoomNow(channel: Channel<Group>, bytes: number): boolean {
-    return channel.waitingCount === 0 && this.#hasRoom(channel, bytes);
-  }
-
-  /**
-   * The same for a batch over several channels, which does not wait: it passes by publishes that
-   * wait for the log alone, of which there would nearly always be some on a busy channel.
+   * True when a batch over several channels, which does not wait, may take `bytes` of the room: no
+   * publish to the channel is read, which it would overtake, and those that wait do so for the log
+   * alone, as nearly always some do on a busy channel.
    */
   hasRoomForBatch(channel: Channel<Group>, bytes: number): boolean {
     const first = this.#waiting.get(channel)?.[0];
-    if (first === undefined) return this.#hasRoom(channel, bytes);
-    if (this.#mayAppend(channel, first.bytes) || !this.#hasRoom(channel, first.bytes)) return false;
-    return this.#hasRoom(channel, bytes);
+    const isForLog =
+      first === undefined ||
+      (this.#hasRoom(channel, first.bytes) && !this.#mayAppend(channel, first.bytes));
+    return isForLog && this.#hasRoom(channel, bytes);
   }
 
   /** The channel may have room again: its queue goes on entering, then publishes are admitted. */
@@ -190,6 +184,11 @@ export class Intake {
     const ahead = this.#ahead.get(channel);
     if (ahead === undefined || channel.lineCount === 0) return channel.hasRoom(first);
     return ahead + first <= channel.inFlightWindowBytes && channel.hasRoom(ahead + first);
+  }
+
+  /** True when a publish of `bytes` may be read and appended, if none waits before it. */
+  #mayBegin(channel: Channel<Group>, bytes: number): boolean {
+    return this.#hasRoom(channel, bytes) && this.#mayAppend(channel, bytes);
   }
 
   /** False while the log has been given as much of the channel as it answers in good time. */
@@ -386,7 +385,7 @@ export class Intake {
     if (waiters === undefined) return;
     for (let first = waiters[0]; first !== undefined; first = waiters[0]) {
       const { bytes } = first.submission.reservation;
-      if (!this.#hasRoom(channel, bytes) || !this.#mayAppend(channel, bytes)) return;
+      if (!this.#mayBegin(channel, bytes)) return;
       this.#unwait(channel, first);
       first.resolve(this.#begin(channel, first.submission, first.requestKey));
     }
