@@ -38,7 +38,7 @@ import {
 const ENTRIES = COMPRESS_SMALL_HEADS_PER_SWEEP + 4;
 
 /** Share of a cork that a slice is to fill, by how well the last ones compressed. */
-const CORK_SHARE = 0.75;
+export const CORK_SHARE = 0.75;
 /** The least plain bytes of a block by which that is judged. */
 const JUDGED_BYTES = 4096;
 

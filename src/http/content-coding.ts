@@ -1,5 +1,11 @@
 /** The content coding of an answer, by Accept-Encoding (RFC 9110, 12.5.3). */
 
+/**
+ * `Vary` of what a channel answers: another client is sent a stream or a poll, plain or within gzip
+ * (RFC 9110, 12.5.5).
+ */
+export const VARIES_BY = 'Accept, Accept-Encoding';
+
 /** The last field and what it means: clients of one kind all send the same. */
 let lastField = '';
 let lastAnswer = false;

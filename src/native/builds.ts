@@ -158,6 +158,14 @@ export function streamWriteBytesMax(host: Host = thisHost()): number {
   return isBuild(choice) && choice.keepsLargeCorks ? LARGE_WRITE_BYTES_MAX : CORK_WRITE_BYTES_MAX;
 }
 
+/**
+ * The most that a stalled stream keeps in user space, bytes: a cork whose flush failed, and the
+ * write, or the probe, that was refused after it. ARCHITECTURE.md, "Overload"
+ */
+export function unsentStreamBytesMax(): number {
+  return CORK_WRITE_BYTES_MAX + streamWriteBytesMax();
+}
+
 /** The host and its build in one line: "@uwsjs/core@20.51.4, Node 20.20.2, glibc 2.36". */
 export function buildWords(host: Host): string {
   const choice = chooseBuild(host);

@@ -5,8 +5,8 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
 import type { LinePort } from '../core/ports.js';
-import { CORK_WRITE_BYTES_MAX, OPS_SOCKETS_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
-import { streamWriteBytesMax } from './builds.js';
+import { OPS_SOCKETS_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
+import { unsentStreamBytesMax } from './builds.js';
 import type { CertificateFacts, CertificateFiles } from './certificate.js';
 import { makeApp, openPort, openUnixSocket, type Door, type Made } from './door.js';
 import { loadUws, type Uws } from './load.js';
@@ -64,7 +64,7 @@ export const streamPort: LinePort<HttpResponse> = {
   // A response does not tell. A failed flush shows one cork late: then the cork that failed and the
   // write that was refused are unsent (and the rest of a frame that is larger than a write). A
   // large write shows at once. native-notes/true-means-backlog-flushed.md
-  unsentBytes: () => (unsentBytesMax ??= CORK_WRITE_BYTES_MAX + streamWriteBytesMax()),
+  unsentBytes: () => (unsentBytesMax ??= unsentStreamBytesMax()),
 };
 
 /** Hears what happens to a held socket, by the handle that it has there. */

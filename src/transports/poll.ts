@@ -6,6 +6,7 @@ import type { Polled } from '../core/waiting-polls.js';
 import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Headers } from '../http/answer.js';
+import { VARIES_BY } from '../http/content-coding.js';
 import type { Exchange } from '../http/exchange.js';
 
 export interface PollRequest {
@@ -20,8 +21,7 @@ export interface PollRequest {
   readonly mayGzip: boolean;
 }
 
-/** On every answer: another client is sent a stream, or another coding (RFC 9110, 12.5.5). */
-const VARY = ['Vary', 'Accept, Accept-Encoding'] as const;
+const VARY = ['Vary', VARIES_BY] as const;
 const GZIP = ['Content-Encoding', 'gzip'] as const;
 
 /** Polls whose clients take compressed bodies are groups of their own. */

@@ -14,6 +14,7 @@ import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import { hold, streamPort, type HttpResponse } from '../native/uws.js';
 import type { ClientKind } from '../http/client-kind.js';
+import { VARIES_BY } from '../http/content-coding.js';
 import type { Exchange } from '../http/exchange.js';
 
 /** What a request for a stream asks for. */
@@ -66,9 +67,6 @@ export function deliveryModeOf(
   if (transport === 'ndjson') return NDJSON_STREAM[coding];
   return (channels.length > 1 || envelope ? ENVELOPED_STREAMS : EVENT_STREAMS)[client][coding];
 }
-
-/** A stream, or a poll, plain or within gzip: RFC 9110, 12.5.5. */
-const VARIES_BY = 'Accept, Accept-Encoding';
 
 /** What differs in the heads of streams. */
 export interface StreamHeadFields {

@@ -1,5 +1,6 @@
 /** What `--compress shared` changes in the costs: bytes on the wire, and the compressor's time. */
 
+import { CORK_SHARE } from '../../core/compressed-slices.js';
 import { COMPRESS_SLICE_BYTES_MAX, CORK_WRITE_BYTES_MAX } from '../../limits.js';
 import type { Blocks } from './blocks.js';
 import { fitLinear } from './least-squares.js';
@@ -12,11 +13,6 @@ export interface Compression {
   readonly blockUs: number;
   readonly plainByteUs: number;
 }
-
-/**
- * A block is to fill this share of a cork, so that it does fit (core/compressed-slices.ts).
- */
-const CORK_SHARE = 0.75;
 
 /** Sizes as the sample has them; times as they were measured on the machine. */
 export function compressionOf(

@@ -1,7 +1,6 @@
 /** What a process needs under a demand: its own memory, the kernel's, and network bandwidth. */
 
-import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
-import { streamWriteBytesMax } from '../../native/builds.js';
+import { unsentStreamBytesMax } from '../../native/builds.js';
 import { wireBytes, type Demand, type Load } from './cost-model.js';
 import { workingBytes, type Fit } from './fit.js';
 import { valueAt } from './least-squares.js';
@@ -14,11 +13,8 @@ const PACKET_DATA_BYTES = 1448;
 const PACKET_FRAME_BYTES = 90;
 const CHUNK_FRAME_BYTES = 8;
 
-/**
- * The most that a stalled line keeps in user space: a cork whose flush failed, and the refused
- * write or the probe after it. ARCHITECTURE.md, "Overload"
- */
-export const STALLED_USER_BYTES = CORK_WRITE_BYTES_MAX + streamWriteBytesMax();
+/** The most that a stalled line keeps in user space. */
+export const STALLED_USER_BYTES = unsentStreamBytesMax();
 
 /** User memory of a process under a demand. */
 export function userBytesOf(
