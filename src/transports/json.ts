@@ -116,6 +116,8 @@ function surrogateEnd(bytes: Uint8Array, at: number, end: number): number {
     at + 6 < end &&
     bytes[at + 1] === BACKSLASH &&
     bytes[at + 2] === LOWER_U &&
+    isHex(bytes[at + 3] as number) &&
+    isHex(bytes[at + 4] as number) &&
     isHex(bytes[at + 5] as number) &&
     isHex(bytes[at + 6] as number) &&
     hexUnit(bytes, at + 3) >> 10 === 0xdc00 >> 10;
