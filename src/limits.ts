@@ -725,6 +725,12 @@ export const IN_STEP_LOOKUPS_MAX = 512;
  */
 export const CHANNELS_IN_METRICS_MAX = 20;
 
+/**
+ * Channels whose counters outlive workers that have ended, about 100 bytes each.
+ * workers/metric-sums.ts
+ */
+export const GONE_CHANNELS_MAX = 1_000;
+
 /** Least time between two refusals of the same code in the log, ms. refusal-log.ts */
 export const REFUSAL_LOG_MS = 1_000;
 

@@ -9,6 +9,34 @@ import { FakeClock } from './support/fake-clock.js';
 import { FakeHub } from './support/fake-hub.js';
 import { Random } from './support/random.js';
 
+test('the count of events of a channel does not fall when its ring is dropped, given up or filled', async () => {
+  const fake = new FakeHub({ replay: { events: 5, bytes: 1e6 } });
+  fake.join('c');
+  const events = (): number => fake.hub.figures.busiestChannels(1)[0]!.events;
+  await fake.publish('c', ...Array.from({ length: 50 }, () => 'x'));
+  await fake.settle();
+  const channel = fake.hub.channels.get('c')!;
+  expect([events(), channel.length]).toEqual([50, 5]);
+  fake.hub.channels.dropRing(channel);
+  const kept = [49, 50].map((id) => ({
+    id,
+    channel: 'c',
+    type: undefined,
+    json: false,
+    data: Buffer.from('x'),
+  }));
+  channel.refill(kept, 48);
+  expect(events()).toBe(50);
+  await fake.hub.deleteChannel('c');
+  fake.join('c');
+  await fake.publish('c', 'x');
+  await fake.settle();
+  expect(events()).toBe(51);
+  expect(fake.hub.figures.channelsNamed(['c', 'unknown'])).toEqual(
+    fake.hub.figures.busiestChannels(1),
+  );
+});
+
 describe('the list', () => {
   test('page after page has every channel once, the largest first and by name where they are equal', () => {
     const fake = new FakeHub();

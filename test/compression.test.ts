@@ -302,7 +302,9 @@ describe('what is kept', () => {
       const channels = [{ rings: { framesAfter: () => ring } }];
       return { set, table, channels, encoding: SSE } as unknown as Group;
     });
-    const slices = groups.map(() => new CompressedSlices(compressor, counters));
+    const slices = groups.map(
+      () => new CompressedSlices(compressor, counters, { plainBytes: 0, bytes: 0 }),
+    );
     let most = 0;
     let i = 0;
     for (let step = 0; step < 2_000; step++) {
@@ -360,10 +362,10 @@ describe('the ratio of a channel', () => {
     expect(fake.hub.figures.listChannels('lines', 1).channels[0]?.compression).toEqual(compression);
     expect(fake.hub.figures.busiestChannels(1)[0]?.compression).toEqual(compression);
     for (const line of lines) fake.leave(line);
-    expect(fake.hub.figures.channelDetails('c')?.compression).toBeNull();
+    expect(fake.hub.figures.channelDetails('c')?.compression).toEqual({ ...compression, lines: 0 });
   });
 
-  test('is of bytes that never become fewer while the channel has compressed lines', async () => {
+  test('is of bytes that never become fewer while the channel is known', async () => {
     const fake = new Feed();
     const leaving = fake.joinGzip();
     const staying = fake.join('c', undefined, Infinity, 'ndjson-gzip');
@@ -375,7 +377,21 @@ describe('the ratio of a channel', () => {
     fake.leave(staying);
     fake.joinGzip();
     const again = fake.hub.figures.channelDetails('c')!.compression!;
-    expect(again, 'it starts again when all have left').toMatchObject({ plainBytes: 0, bytes: 0 });
+    expect(again).toEqual({ ...before, lines: 1 });
+    await fake.hub.deleteChannel('c');
+    await fake.clock.run(1);
+    expect(fake.hub.figures.channelDetails('c')!.compression).toEqual({ ...before, lines: 0 });
+    fake.joinGzip();
+    await fake.tick(FILLING);
+    const later = fake.hub.figures.channelDetails('c')!.compression!;
+    expect(later.plainBytes).toBeGreaterThan(before.plainBytes);
+  });
+
+  test('costs a channel without compressed lines nothing', async () => {
+    const fake = new Feed();
+    fake.join('c');
+    await fake.tick(1);
+    expect(fake.hub.channels.get('c')!.given).toBeUndefined();
   });
 
   test('is not known before something was given', () => {

@@ -15,7 +15,9 @@ import {
   LARGE_WRITE_BYTES_MAX,
 } from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
-import { FakeHub, ids, idsOf } from './support/fake-hub.js';
+import { LIVE } from '../src/core/position.js';
+import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
+import { Random } from './support/random.js';
 
 const busy: unknown = expect.objectContaining({ code: 'HOLDLINE_PUBLISH_BUSY' });
 /** An event of which one fits the least in-flight window, and two do not. */
@@ -239,9 +241,44 @@ test('compressed lines leave room for as many more events as they are written fe
   for (const line of plain) fake.leave(line);
   expect(corks(await filled())).toBe(IN_FLIGHT_WINDOW_CORKS_MAX);
   for (let i = 0; i < 20; i++) fake.join('c');
+  for (const line of gzip.splice(1)) fake.leave(line);
+  expect(corks(await filled()), 'all but one of the compressed lines have left').toBe(2);
   for (const line of gzip) fake.leave(line);
   await fake.settle();
   expect(corks(await filled()), 'the compressed lines have left').toBe(3);
+});
+
+test('what compression saves a channel follows every line that comes or leaves', async () => {
+  const fake = new FakeHub();
+  const random = new Random(5);
+  const lines: FakeLine[] = [];
+  fake.join('c');
+  const channel = fake.hub.channels.get('c')!;
+  const saved = (): number =>
+    channel.groups.reduce((sum, { compressed, table }) => {
+      if (compressed === undefined) return sum;
+      return sum + Math.floor(table.count * (1 - 1 / compressed.ratio));
+    }, 0);
+  let most = 0;
+  for (let step = 0; step < 500; step++) {
+    const comes = random.below(100) < (step % 200 < 100 ? 70 : 30);
+    if (comes) {
+      const by = random.below(2) === 0 ? 'sse-gzip' : 'ndjson-gzip';
+      lines.push(fake.join('c', LIVE, Infinity, by));
+    } else if (lines.length > 0) {
+      fake.leave(lines.splice(random.below(lines.length), 1)[0]!);
+    }
+    if (random.below(8) === 0) {
+      await fake.publish('c', 'x'.repeat(5_000));
+      await fake.settle();
+    }
+    expect(channel.savedLineCount).toBe(saved());
+    most = Math.max(most, channel.savedLineCount);
+  }
+  expect(most).toBeGreaterThan(10);
+  await fake.hub.deleteChannel('c');
+  await fake.settle();
+  expect(channel.savedLineCount).toBe(0);
 });
 
 describe('a healthy line', () => {

@@ -7,11 +7,15 @@ import { Histogram } from '../src/core/histogram.js';
 import { Owners } from '../src/core/owners.js';
 import { Subscribers } from '../src/core/subscribers.js';
 import { makeCounters } from '../src/counters.js';
-import { channelOfAll, idOfAll, idWithin } from '../src/workers/all-pages.js';
+import { Query } from '../src/http/query.js';
+import { GONE_CHANNELS_MAX } from '../src/limits.js';
+import type { OpsPage } from '../src/ops/page.js';
+import { channelOfAll, idOfAll, idWithin, pagesOfAll } from '../src/workers/all-pages.js';
 import { GoneFigures, ownFigures } from '../src/workers/gone-figures.js';
-import { countersOf, sumMetrics } from '../src/workers/metric-sums.js';
+import { countersOf, sumMetrics, withGone } from '../src/workers/metric-sums.js';
 import { OwnerCounts, ownerListener } from '../src/workers/owner-counts.js';
 import { plus, sumOf } from '../src/workers/sums.js';
+import type { Question } from '../src/workers/talk.js';
 import { Random } from './support/random.js';
 
 test('numbers add up, or count once by their path; null is nothing', () => {
@@ -169,20 +173,123 @@ test('compression of a channel adds up over workers, and its ratio is that of th
   );
 });
 
+function writesText(writes: number): string {
+  return text({ holdline_writes_total: writes }, { holdline_writes_total: 'counter' });
+}
+
 test('a sum never falls when a worker ends', () => {
   const gone = new GoneFigures<object>();
   const workers = [{}, {}];
-  const metrics = (writes: number): string =>
-    text({ holdline_writes_total: writes }, { holdline_writes_total: 'counter' });
   for (const worker of workers) {
-    gone.shown(worker, { page: 'metrics' }, metrics(5));
+    gone.shown(worker, { page: 'metrics' }, writesText(5));
     gone.shown(worker, { page: 'stats' }, JSON.stringify({ counters: { writes_total: 5 } }));
     gone.shown(worker, { page: 'memory' }, '{}');
   }
   for (const worker of workers) gone.ended(worker);
   gone.ended({});
-  expect(gone.report.counters).toEqual({ writes_total: 10 });
-  expect(gone.report.metrics).toContain('holdline_writes_total 10\n');
+  const { counters, metrics: text } = gone.report([]);
+  expect(counters).toEqual({ writes_total: 10 });
+  expect(text).toContain('holdline_writes_total 10\n');
+});
+
+test('a sum never falls when a worker does not answer, nor when it ends after that', () => {
+  const gone = new GoneFigures<object>();
+  const [one, two] = [{}, {}];
+  for (const worker of [one, two]) {
+    gone.shown(worker, { page: 'metrics' }, writesText(5));
+    gone.shown(worker, { page: 'stats' }, JSON.stringify({ counters: { writes_total: 5 } }));
+  }
+  const sum = (answering: object[], silent: object[]): readonly number[] => {
+    const { counters, metrics } = gone.report(silent);
+    const text = sumMetrics([...answering.map(() => writesText(5)), metrics ?? '']);
+    const { writes_total: writes } = sumOf([
+      { writes_total: 5 * answering.length },
+      counters ?? null,
+    ]) as { writes_total: number };
+    return [writes, Number(/^holdline_writes_total (\d+)$/m.exec(text)?.[1])];
+  };
+  expect(sum([one, two], [])).toEqual([10, 10]);
+  expect(sum([one], [two, {}])).toEqual([10, 10]);
+  gone.ended(two);
+  expect(sum([one], [])).toEqual([10, 10]);
+  expect(sum([], [one])).toEqual([10, 10]);
+});
+
+/** Metrics of a worker with one channel and its counters. */
+function channelText(name: string, lines: number, events: number, bytes: number): string {
+  return text(
+    {
+      [`holdline_channel_lines{channel="${name}"}`]: lines,
+      [`holdline_channel_events_total{channel="${name}"}`]: events,
+      [`holdline_channel_compress_bytes_total{channel="${name}"}`]: bytes,
+    },
+    {
+      holdline_channel_lines: 'gauge',
+      holdline_channel_events_total: 'counter',
+      holdline_channel_compress_bytes_total: 'counter',
+    },
+  );
+}
+
+test('counters of a channel do not fall when a worker ends, or has no line on it any more', () => {
+  const gone = new GoneFigures<object>();
+  const worker = {};
+  gone.shown(worker, { page: 'metrics' }, channelText('c', 2, 9, 100));
+  gone.ended(worker);
+  const sum = sumMetrics([
+    channelText('c', 1, 8, 50),
+    channelText('c', 0, 8, 30),
+    channelText('d', 0, 8, 30),
+    gone.report([]).metrics!,
+  ]);
+  expect(sum).toContain('holdline_channel_events_total{channel="c"} 9\n');
+  expect(sum).toContain('holdline_channel_compress_bytes_total{channel="c"} 180\n');
+  expect(sum, 'a channel without lines is not told of').not.toContain('channel="d"');
+});
+
+test('of workers that have ended the channels told of last are kept, so many at the most', () => {
+  const name = 'holdline_channel_events_total';
+  const samples = Array.from({ length: GONE_CHANNELS_MAX }, (_, i) => [
+    `${name}{channel="c${i}"}`,
+    1,
+  ]);
+  const first = text(Object.fromEntries(samples), { [name]: 'counter' });
+  const gone = withGone(withGone('', first), channelText(`c${GONE_CHANNELS_MAX}`, 1, 1, 1));
+  expect(gone).not.toContain(`channel="c${GONE_CHANNELS_MAX - 1}"`);
+  expect(gone).toContain('channel="c0"');
+  expect(gone).toContain(`holdline_channel_events_total{channel="c${GONE_CHANNELS_MAX}"} 1\n`);
+  expect(gone.split('\n').filter((line) => line.startsWith(name))).toHaveLength(GONE_CHANNELS_MAX);
+});
+
+test('every worker is asked for the metrics of the same channels: those that any has most of', async () => {
+  const asked: unknown[] = [];
+  const everyone = {
+    askEveryone: (question: Question) => {
+      asked.push(question);
+      const answers = [
+        ['a', 'b'],
+        ['b', 'c'],
+      ].map((names, index) => ({
+        place: index + 1,
+        spawn: index + 1,
+        pid: 1,
+        isSilent: false,
+        answer: 'list' in question ? names : '',
+      }));
+      const nothing = { counters: undefined, metrics: undefined };
+      const report = { workers: 2, serving: 2, restarts: 0, supervisorPid: 1 };
+      return Promise.resolve({
+        answers,
+        report: { ...report, supervisorRssBytes: 1, own: nothing, gone: nothing },
+      });
+    },
+  };
+  const page: OpsPage = { access: 'key', answer: () => ({ contentType: '', body: '' }) };
+  const request = { query: new Query(''), draining: false, rest: '' };
+  await pagesOfAll(new Map([['metrics', page]]), everyone)
+    .get('metrics')!
+    .answer(request);
+  expect(asked.at(-1)).toMatchObject({ page: 'metrics', channels: ['a', 'b', 'c'] });
 });
 
 test('what the log counts in the supervisor is part of the sum', () => {

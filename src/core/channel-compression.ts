@@ -1,28 +1,27 @@
 /** What compression does for the lines of one channel. */
+import type { Channel } from './channel.js';
 import type { Group } from './group.js';
 
+/** Bytes of events that compressed lines of a channel were given, before and after. */
+export interface GivenBytes {
+  plainBytes: number;
+  bytes: number;
+}
+
 /** Of the lines that are given gzip blocks. */
-export interface ChannelCompression {
+export interface ChannelCompression extends Readonly<GivenBytes> {
+  /** Those that are open. */
   readonly lines: number;
-  /** Bytes of events that such lines were given, before and after, since there were none. */
-  readonly plainBytes: number;
-  readonly bytes: number;
   /** plainBytes ÷ bytes, two decimals; null before there were some. */
   readonly ratio: number | null;
 }
 
-/** Over the groups of a channel; null where no line is compressed. */
-export function compressionOf(groups: readonly Group[]): ChannelCompression | null {
-  let sum: Omit<ChannelCompression, 'ratio'> | undefined;
-  for (const { compressed, table } of groups) {
-    if (compressed === undefined) continue;
-    sum = {
-      lines: (sum?.lines ?? 0) + table.count,
-      plainBytes: (sum?.plainBytes ?? 0) + compressed.givenPlainBytes,
-      bytes: (sum?.bytes ?? 0) + compressed.givenBytes,
-    };
-  }
-  return sum === undefined ? null : withRatio(sum);
+/** Null where no line was ever compressed. What lines were given stays when they have left. */
+export function compressionOf({ given, groups }: Channel<Group>): ChannelCompression | null {
+  if (given === undefined) return null;
+  let lines = 0;
+  for (const { compressed, table } of groups) if (compressed !== undefined) lines += table.count;
+  return withRatio({ lines, ...given });
 }
 
 /** A sum with its ratio, which does not add up. */

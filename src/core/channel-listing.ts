@@ -24,7 +24,7 @@ export interface ListedChannel {
   /** Over the last 10 to 20 s, longer with long heartbeats; bytes of data as it was published. */
   readonly eventsPerSecond: number;
   readonly bytesPerSecond: number;
-  /** Null while it has no compressed lines. */
+  /** Null before it had compressed lines. */
   readonly compression: ChannelCompression | null;
 }
 
@@ -112,7 +112,7 @@ function listed(channel: Channel<Group>, windows: RateWindows): ListedChannel {
     heldBytes: channel.rings?.records.heldBytes ?? 0,
     eventsPerSecond: rounded((recent?.events ?? 0) / seconds),
     bytesPerSecond: rounded((recent?.bytes ?? 0) / seconds),
-    compression: compressionOf(channel.groups),
+    compression: compressionOf(channel),
   };
 }
 

@@ -11,9 +11,9 @@ export interface ChannelFigures {
   /** Events in its ring, and in its queue. */
   readonly heldEvents: number;
   readonly queuedEvents: number;
-  /** Events that it was given since it came to hold some; starts again when its ring is dropped. */
+  /** Events that entered since it is known here; never falls. */
   readonly events: number;
-  /** Null while it has no compressed lines. */
+  /** Null before it had compressed lines. */
   readonly compression: ChannelCompression | null;
 }
 
@@ -36,12 +36,17 @@ export function busiestChannels(
     least = candidates.at(-1)!.lineCount;
   }
   cut();
-  return candidates.map((channel) => ({
+  return candidates.map(figuresOf);
+}
+
+/** A channel as operators see it. */
+export function figuresOf(channel: Channel<Group>): ChannelFigures {
+  return {
     name: channel.name,
     lines: channel.lineCount,
     heldEvents: channel.length,
     queuedEvents: channel.queueLength,
-    events: channel.endSeq(true),
-    compression: compressionOf(channel.groups),
-  }));
+    events: channel.enteredCount,
+    compression: compressionOf(channel),
+  };
 }

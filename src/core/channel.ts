@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../clock.js';
 import { CORK_WRITE_BYTES_MAX, IN_FLIGHT_WINDOW_CORKS_MAX } from '../limits.js';
+import type { GivenBytes } from './channel-compression.js';
 import type { ChannelRules } from './channel-policies.js';
 import { ChannelEntries } from './channel-entries.js';
 import { ChannelRings } from './channel-rings.js';
@@ -67,6 +68,10 @@ export class Channel<Group extends Reader = Reader>
   lineCount = 0;
   /** Of them, what compression saves a sweep, in whole lines. Written by core/group.ts. */
   savedLineCount = 0;
+  /** Events that entered. Only grows. */
+  enteredCount = 0;
+  /** What compressed lines were given; undefined before the first. Made by core/groups.ts. */
+  given: GivenBytes | undefined;
   /** True while nothing was ever published here and only lines hold the name. core/channels.ts */
   isOfReaders = false;
   /** Groups with a line in grace. Written by core/grace-windows.ts. */
@@ -167,7 +172,6 @@ export class Channel<Group extends Reader = Reader>
    */
   get inFlightWindowBytes(): number {
     const { sweepWorkBytes, writeBytesMax } = this.#settings;
-    // Lines may have left since the last sweep.
     const lines = Math.max(1, this.lineCount - this.savedLineCount);
     const bytes = Math.min(
       sweepWorkBytes / lines,
@@ -216,6 +220,7 @@ export class Channel<Group extends Reader = Reader>
     const { rules, clock } = this.#settings;
     const { ageMs } = rules.replay;
     if (ageMs !== undefined) (this.#ages ??= new EntryAges(ageMs)).entered(event.id, clock.nowMs());
+    this.enteredCount++;
     this.newestId = event.id;
     this.newestCommittedId = Math.max(this.newestCommittedId, event.id);
     this.isDeleted = false;

@@ -24,6 +24,7 @@ import {
   CORK_WRITE_BYTES_MAX,
 } from '../limits.js';
 import type { Counters } from '../counters.js';
+import type { GivenBytes } from './channel-compression.js';
 import type { Compressor } from './compressor.js';
 import { isSmaller, STORED_EXTRA_BYTES, storedBlocks } from './gzip.js';
 import {
@@ -87,18 +88,13 @@ export class CompressedSlices {
 
   /** Bytes of the slices that are kept. */
   keptBytes = 0;
-  /**
-   * Bytes of events that lines were given, before they were compressed and after: those of groups
-   * that it inherits from, too.
-   */
-  givenPlainBytes = 0;
-  givenBytes = 0;
-
   /** Plain bytes ÷ compressed ones of the last slice that says something about it; at least 1. */
   ratio = 1;
 
   readonly #compressor: Compressor;
   readonly #counters: Counters;
+  /** The sum of the channel: lines and their groups leave it. */
+  readonly #given: GivenBytes;
   /** All lines are brought to this id. */
   #head = 0;
   /** The row of the sweep at which it moved last. */
@@ -110,9 +106,10 @@ export class CompressedSlices {
   /** Most plain bytes of a slice of several events: what fills a cork by how it compresses. */
   #sliceBytesMax = COMPRESS_SLICE_BYTES_MAX;
 
-  constructor(compressor: Compressor, counters: Counters) {
+  constructor(compressor: Compressor, counters: Counters, given: GivenBytes) {
     this.#compressor = compressor;
     this.#counters = counters;
+    this.#given = given;
   }
 
   /**
@@ -143,19 +140,10 @@ export class CompressedSlices {
 
   /** A line was given events of `plainBytes` in `bytes`. */
   given(plainBytes: number, bytes: number): void {
-    this.givenPlainBytes += plainBytes;
-    this.givenBytes += bytes;
+    this.#given.plainBytes += plainBytes;
+    this.#given.bytes += bytes;
     // A counter that falls is taken for one that starts again: stored blocks save nothing.
     if (bytes < plainBytes) this.#counters.compress_saved_bytes_total += plainBytes - bytes;
-  }
-
-  /**
-   * The lines of another group of the channel have all left: what they were given counts here from
-   * now on, so that the sum over the channel's groups does not fall.
-   */
-  inherit({ givenPlainBytes, givenBytes }: CompressedSlices): void {
-    this.givenPlainBytes += givenPlainBytes;
-    this.givenBytes += givenBytes;
   }
 
   /** Drops what is kept. */

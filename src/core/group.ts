@@ -67,6 +67,8 @@ export class Group implements Reader {
 
   /** Of its lines, those that its channels do not count for what compression saves. */
   #savedLineCount = 0;
+  /** Its lines are written so many times fewer bytes than their events have; at least 1. */
+  #savedRatio = 1;
 
   /** Id of the deletion of its channel: its lines are given nothing more and are being ended. */
   deletedAt: number | undefined;
@@ -92,9 +94,14 @@ export class Group implements Reader {
     this.table = new LineTable(compressed !== undefined);
   }
 
-  /** Its lines are written `ratio` times fewer bytes than their events have, at least 1. */
-  countSaved(ratio: number): void {
+  /**
+   * Tells its channels what compression saves a sweep, with every line that comes or leaves: else
+   * they would take events for lines that are gone. `ratio` is what a sweep has found.
+   */
+  countSaved(ratio = this.#savedRatio): void {
+    this.#savedRatio = ratio;
     const saved = Math.floor(this.table.count * (1 - 1 / ratio));
+    if (saved === this.#savedLineCount) return;
     for (const channel of this.channels) channel.savedLineCount += saved - this.#savedLineCount;
     this.#savedLineCount = saved;
   }

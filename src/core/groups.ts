@@ -29,7 +29,7 @@ export class Groups {
   readonly #progress: Progress;
   readonly #clock: Clock;
   readonly #owner: GroupsOwner;
-  readonly #makeSlices: () => CompressedSlices;
+  readonly #makeSlices: (channel: Channel<Group>) => CompressedSlices;
   readonly #byKey = new Map<string, Group>();
   #made = 0;
   /** Groups of deleted channels whose lines are being ended. */
@@ -47,7 +47,8 @@ export class Groups {
     this.#progress = progress;
     this.#clock = clock;
     this.#owner = owner;
-    this.#makeSlices = () => new CompressedSlices(compressor, counters);
+    this.#makeSlices = (channel) =>
+      new CompressedSlices(compressor, counters, (channel.given ??= { plainBytes: 0, bytes: 0 }));
   }
 
   /** The groups that events reach. */
@@ -90,8 +91,9 @@ export class Groups {
     const isGzip = mode.encoding.isGzip === true;
     if (isGzip && names.length > 1)
       throw new HoldlineError('HOLDLINE_INTERNAL', 'lines on several channels are not compressed');
-    const slices = isGzip ? this.#makeSlices() : undefined;
-    const group = new Group(key, this.#place(sorted), mode, this.#made++, slices);
+    const channels = this.#place(sorted);
+    const slices = isGzip ? this.#makeSlices(channels[0] as Channel<Group>) : undefined;
+    const group = new Group(key, channels, mode, this.#made++, slices);
     group.sweptThrough = this.#progress.through(group.set);
     this.#byKey.set(key, group);
     for (const channel of group.channels) channel.addGroup(group);
@@ -123,10 +125,6 @@ export class Groups {
     this.#owner.detached(group);
     for (const channel of group.channels) {
       channel.removeGroup(group);
-      if (group.compressed !== undefined)
-        channel.groups
-          .find(({ compressed }) => compressed !== undefined)
-          ?.compressed?.inherit(group.compressed);
       this.#channels.recount(channel);
     }
   }

@@ -1,5 +1,5 @@
 /** What operators ask of a hub: what is held now, by whom, and what it takes. */
-import { busiestChannels, type ChannelFigures } from './channel-ranking.js';
+import { busiestChannels, figuresOf, type ChannelFigures } from './channel-ranking.js';
 import {
   detailsOf,
   listChannels,
@@ -152,6 +152,14 @@ export class HubFigures {
   /** The `limit` channels with most lines, the largest first. Walks all channels. */
   busiestChannels(limit: number): ChannelFigures[] {
     return busiestChannels(this.#parts.channels, limit);
+  }
+
+  /** Those of these channels that are known here. */
+  channelsNamed(names: readonly string[]): ChannelFigures[] {
+    return names.flatMap((name) => {
+      const channel = this.#parts.channels.get(name);
+      return channel === undefined ? [] : [figuresOf(channel)];
+    });
   }
 
   /** Upper bound of the bytes that were written to lines and have not left the process. */

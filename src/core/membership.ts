@@ -72,6 +72,7 @@ export class Membership {
       this.listener?.changed(channel.name, before, before + 1);
       channels.recount(channel);
     }
+    group.countSaved();
     this.#counters.lines_opened_total++;
     return handle;
   }
@@ -89,6 +90,7 @@ export class Membership {
       const before = channel.lineCount--;
       this.listener?.changed(channel.name, before, before - 1);
     }
+    group.countSaved();
     // It may have been the last line in grace: the next sweep finds out.
     if (group.graceThrough !== Infinity) pump.wakeBehind(group);
     if (group.table.count === 0) groups.detach(group);

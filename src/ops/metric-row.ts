@@ -19,7 +19,7 @@ export interface Figures {
   /** Open lines by the events that they are behind. */
   readonly lineLag: Histogram;
   readonly compressedLines: CompressedLines;
-  /** The channels with most lines, at most CHANNELS_IN_METRICS_MAX. */
+  /** The channels with most lines, at most CHANNELS_IN_METRICS_MAX; over workers those of each. */
   readonly channels: readonly ChannelFigures[];
 }
 

@@ -25,12 +25,19 @@ export interface FigureSources {
   readonly memory: Pick<Memory, 'reportAtOnce'>;
   readonly hub: Pick<
     HubFigures,
-    'deliveryTimes' | 'lineLag' | 'compressedLines' | 'busiestChannels'
+    'deliveryTimes' | 'lineLag' | 'compressedLines' | 'busiestChannels' | 'channelsNamed'
   >;
 }
 
-/** The figures of this moment. Walks all lines and all channels. */
-export function figuresNow({ ops, memory, hub }: FigureSources, draining: boolean): Figures {
+/**
+ * The figures of this moment, of these channels or of those with most lines. Walks all lines, and
+ * without names all channels.
+ */
+export function figuresNow(
+  { ops, memory, hub }: FigureSources,
+  draining: boolean,
+  names?: readonly string[],
+): Figures {
   return {
     stats: ops.stats(draining),
     memory: memory.reportAtOnce(),
@@ -39,7 +46,8 @@ export function figuresNow({ ops, memory, hub }: FigureSources, draining: boolea
     logTimes: ops.logTimes,
     lineLag: hub.lineLag(),
     compressedLines: hub.compressedLines(),
-    channels: hub.busiestChannels(CHANNELS_IN_METRICS_MAX),
+    channels:
+      names === undefined ? hub.busiestChannels(CHANNELS_IN_METRICS_MAX) : hub.channelsNamed(names),
   };
 }
 

@@ -20,7 +20,7 @@ function overAll(properties: Readonly<Record<string, Json>>, optional: readonly 
   return object({ ...properties, workers: schema('Workers') }, [...optional, 'workers']);
 }
 
-/** Of the compressed lines of a channel; null where there are none. */
+/** Of the compressed lines of a channel; null where there were none. */
 const compression = object({
   lines: count,
   plainBytes: count,

@@ -8,6 +8,8 @@ export interface OpsRequest {
   readonly draining: boolean;
   /** What follows the name of a page that answers for every path below it; undecoded. */
   readonly rest: string;
+  /** Channels to tell of, in place of those that are busiest here; for the metrics of a worker. */
+  readonly channels?: readonly string[];
 }
 
 export interface OpsAnswer {

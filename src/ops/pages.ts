@@ -51,9 +51,9 @@ export function makePages(sources: PageSources, demo: boolean, basePath = ''): O
     ...makeChannelPages(hub),
     metrics: {
       access: 'key',
-      answer: ({ draining }) => ({
+      answer: ({ draining, channels }) => ({
         contentType: METRICS_CONTENT_TYPE,
-        body: metricsText(figuresNow(sources, draining)),
+        body: metricsText(figuresNow(sources, draining, channels)),
       }),
     },
   };

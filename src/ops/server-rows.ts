@@ -17,7 +17,7 @@ const COUNTERS: Readonly<Record<string, MetricRow>> = Object.fromEntries(
 /** With all of its buckets, so that a rate sees the first that is counted. */
 const NOT_TIMED = new Histogram(LOG_SECONDS_BOUNDS);
 
-/** A sample for each of the busiest channels that has compressed lines. */
+/** A sample for each of the busiest channels that has, or had, compressed lines. */
 function compressionOfEach(read: (compression: ChannelCompression) => number) {
   return ({ channels }: Figures): Samples<number> =>
     channels.flatMap(({ name, compression }) =>
@@ -71,13 +71,13 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
   },
   holdline_channel_events_total: {
     type: 'counter',
-    help: 'events given to each of those channels; starts again when its ring is dropped',
+    help: 'events that entered each of those channels; starts again when the server has forgotten it',
     labels: ['channel'],
     read: ({ channels }) => channels.map(({ name, events }) => [{ channel: name }, events]),
   },
   holdline_channel_compress_plain_bytes_total: {
     type: 'counter',
-    help: 'bytes of events given to the compressed lines of each of those channels, before gzip; starts again when they have all left',
+    help: 'bytes of events given to the compressed lines of each of those channels, before gzip; starts again when the server has forgotten it',
     labels: ['channel'],
     read: compressionOfEach(({ plainBytes }) => plainBytes),
   },

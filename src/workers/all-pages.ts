@@ -89,7 +89,9 @@ export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
       return jsonAnswer({ ...sum, supervisorRssBytes: report.supervisorRssBytes, workers });
     },
     metrics: async (request) => {
-      const { given, report } = await ask(everyone, 'metrics', request);
+      // Each tells of the same channels, or a sum would fall when a channel is busy elsewhere only.
+      const channels = await namesOfAll(everyone, 'lines', CHANNELS_IN_METRICS_MAX);
+      const { given, report } = await ask(everyone, 'metrics', { ...request, channels });
       const { gone, own } = report;
       const texts = [...given.map(({ text }) => text), gone.metrics ?? '', own.metrics ?? ''];
       const sum = sumMetrics(texts, CHANNELS_IN_METRICS_MAX);
@@ -158,13 +160,14 @@ async function checked(
 async function ask(
   everyone: Everyone,
   page: string,
-  { query, rest, draining }: OpsRequest,
+  { query, rest, draining, channels }: OpsRequest,
 ): Promise<Answers> {
   const { answers, report } = await everyone.askEveryone({
     page,
     query: query.text,
     rest,
     draining,
+    ...(channels !== undefined && { channels }),
   });
   const given = answers.flatMap((one) =>
     typeof one.answer === 'string' ? [{ ...one, text: one.answer }] : [],
@@ -235,9 +238,8 @@ async function listOfAll(everyone: Everyone, { query }: OpsRequest): Promise<Ops
   const [, value, name = ''] = PLACE.exec(query.get('after') ?? '') ?? [];
   const after = value === undefined ? undefined : { value: Number(value), name };
   const count = Math.max(4 * limit, LISTED_BY_WORKER_MIN);
-  const named = await everyone.askEveryone({ list: sort, count, through: after?.value });
-  const names = new Set(named.answers.flatMap(({ answer }) => (answer ?? []) as readonly string[]));
-  const { answers, report } = await everyone.askEveryone({ channels: [...names] });
+  const names = await namesOfAll(everyone, sort, count, after?.value);
+  const { answers, report } = await everyone.askEveryone({ channels: names });
   const byName = new Map<string, ListedChannel[]>();
   for (const { answer } of answers) {
     for (const channel of (answer ?? []) as readonly ListedChannel[]) {
@@ -254,6 +256,17 @@ async function listOfAll(everyone: Everyone, { query }: OpsRequest): Promise<Ops
   const last = channels.length > limit ? shown.at(-1) : undefined;
   const next = last === undefined ? null : `${placeOf(last, sort).value}:${last.name}`;
   return jsonAnswer({ sort, channels: shown, next, workers: shownOf(answers, report) });
+}
+
+/** The channels that each worker has most of. */
+async function namesOfAll(
+  everyone: Everyone,
+  list: 'lines' | 'rate',
+  count: number,
+  through?: number,
+): Promise<readonly string[]> {
+  const { answers } = await everyone.askEveryone({ list, count, through });
+  return [...new Set(answers.flatMap(({ answer }) => (answer ?? []) as readonly string[]))];
 }
 
 /** A channel over all workers. */

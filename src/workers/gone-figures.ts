@@ -1,10 +1,16 @@
 /**
- * What workers had counted that have ended, as it was shown last: without it a sum over workers
- * would fall when one ends, which monitoring takes for a start from 0.
+ * What workers had counted that have ended, or do not answer, as it was shown last: without it a
+ * sum over workers would fall, which monitoring takes for a start from 0.
  */
 import type { LogTimes } from '../core/event-log.js';
 import type { Counters } from '../counters.js';
-import { counterMetrics, countersOf, histogramMetrics, sumMetrics } from './metric-sums.js';
+import {
+  counterMetrics,
+  countersOf,
+  histogramMetrics,
+  sumMetrics,
+  withGone,
+} from './metric-sums.js';
 import { sumOf } from './sums.js';
 import type { GoneReport } from './talk.js';
 
@@ -31,15 +37,25 @@ export class GoneFigures<Worker extends object> {
   ended(worker: Worker): void {
     const { counters, metrics } = this.#shown.get(worker) ?? {};
     const gone = this.#gone;
-    if (counters !== undefined)
-      gone.counters = sumOf([gone.counters, counters].filter((one) => one !== undefined)) as object;
-    if (metrics !== undefined) gone.metrics = sumMetrics([gone.metrics ?? '', countersOf(metrics)]);
+    if (counters !== undefined) gone.counters = sumOfCounters([gone.counters, counters]) ?? {};
+    if (metrics !== undefined) gone.metrics = withGone(gone.metrics ?? '', metrics);
   }
 
-  get report(): GoneReport {
+  /** With what those had counted that have not answered. */
+  report(silent: readonly Worker[]): GoneReport {
     const { counters, metrics } = this.#gone;
-    return { counters, metrics };
+    if (silent.length === 0) return { counters, metrics };
+    const shown = silent.map((worker) => this.#shown.get(worker) ?? {});
+    const texts = shown.flatMap((one) => (one.metrics === undefined ? [] : [one.metrics]));
+    return {
+      counters: sumOfCounters([counters, ...shown.map((one) => one.counters)]),
+      metrics: texts.length === 0 ? metrics : sumMetrics([metrics ?? '', ...texts.map(countersOf)]),
+    };
   }
+}
+
+function sumOfCounters(counters: readonly (object | undefined)[]): object | undefined {
+  return sumOf(counters.filter((one) => one !== undefined)) as object | undefined;
 }
 
 /** What the supervisor itself has counted: its log is no worker's. */

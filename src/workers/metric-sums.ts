@@ -3,6 +3,7 @@
  * those that are the same for all or say how one of them is.
  */
 import type { Histogram } from '../core/histogram.js';
+import { GONE_CHANNELS_MAX } from '../limits.js';
 import { inMillionths, plus } from './sums.js';
 
 interface Family {
@@ -45,9 +46,20 @@ export function sumMetrics(texts: readonly string[], channelsMax = Infinity): st
 /** Only what never falls: counters and histograms. */
 export function countersOf(text: string): string {
   const families = [...familiesOf(text)];
-  return textOf(
-    new Map(families.filter(([name, { type }]) => type !== 'gauge' && !OF_CHANNELS.test(name))),
-  );
+  return textOf(new Map(families.filter(([, { type }]) => type !== 'gauge')));
+}
+
+/**
+ * The counters of workers that have ended, with those of one more. Of channels the ones that were
+ * told of last are kept.
+ */
+export function withGone(gone: string, ended: string): string {
+  const families = familiesOf(sumMetrics([countersOf(ended), gone]));
+  for (const [name, { samples }] of families) {
+    if (!OF_CHANNELS.test(name)) continue;
+    for (const sample of [...samples.keys()].slice(GONE_CHANNELS_MAX)) samples.delete(sample);
+  }
+  return textOf(families);
 }
 
 /** Counters that are not 0, to be added to those of workers, which have what they mean. */
@@ -107,12 +119,16 @@ function textOf(families: ReadonlyMap<string, Family>): string {
     .join('\n');
 }
 
-/** Each worker tells of its own busiest channels. */
+/**
+ * Workers tell of the busiest channels of each. One that has no lines any more is not told of, like
+ * one that only workers had that have ended.
+ */
 function keepBusiest(families: ReadonlyMap<string, Family>, channelsMax: number): void {
   const lines = families.get(LINES_OF_CHANNELS)?.samples;
-  if (lines === undefined || lines.size <= channelsMax) return;
+  if (lines === undefined) return;
   const kept = new Set(
     [...lines]
+      .filter(([, count]) => count > 0)
       .sort(([, one], [, other]) => other - one)
       .slice(0, channelsMax)
       .map(([sample]) => labelsOf(sample)),

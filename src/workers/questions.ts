@@ -48,10 +48,10 @@ export function answersOf({ pages, hub, spawn }: QuestionParts): (question: Ques
 /** The body of a page; null for a channel that is not known here. */
 async function bodyOf(
   pages: OpsPages,
-  { page, query, rest, draining }: Extract<Question, { page: string }>,
+  { page, query, rest, ...request }: Extract<Question, { page: string }>,
 ): Promise<string | null> {
   try {
-    const answer = await pages.get(page)!.answer({ query: new Query(query), rest, draining });
+    const answer = await pages.get(page)!.answer({ query: new Query(query), rest, ...request });
     return String(answer.body);
   } catch (error) {
     if (error instanceof HoldlineError && error.code === 'HOLDLINE_NOT_FOUND') return null;

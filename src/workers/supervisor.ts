@@ -129,7 +129,8 @@ export class Supervisor implements ProcessesOwner {
     };
   }
 
-  get report(): WorkersReport {
+  /** `silent`: those that have not told their own figures. */
+  report(silent: readonly WorkerProcess[]): WorkersReport {
     return {
       workers: this.#parts.count,
       serving: this.#workers.servingCount,
@@ -137,7 +138,7 @@ export class Supervisor implements ProcessesOwner {
       supervisorPid: process.pid,
       supervisorRssBytes: process.memoryUsage.rss(),
       own: ownFigures(this.#parts.counters, this.#parts.log.times),
-      gone: this.#gone.report,
+      gone: this.#gone.report(silent),
     };
   }
 
@@ -322,12 +323,14 @@ export class Supervisor implements ProcessesOwner {
       }),
     );
     // What one has counted that has ended meanwhile is in the report: it would be told twice.
-    const told = answers.map(({ answer, ...facts }) =>
-      this.#workers.at(facts.place)?.spawn === facts.spawn
-        ? { ...facts, answer }
-        : { ...facts, isSilent: true },
-    );
-    return { answers: told, report: this.report };
+    const silent: WorkerProcess[] = [];
+    const told = answers.map(({ answer, ...facts }) => {
+      const worker = this.#workers.at(facts.place);
+      const isSame = worker?.spawn === facts.spawn;
+      if (worker !== undefined && !(isSame && answer !== undefined)) silent.push(worker);
+      return isSame ? { ...facts, answer } : { ...facts, isSilent: true };
+    });
+    return { answers: told, report: this.report(silent) };
   }
 }
 

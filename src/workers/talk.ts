@@ -42,11 +42,11 @@ export interface WorkersReport {
   readonly supervisorRssBytes: number;
   /** What the log, which is here, has counted: of `/-/stats`, and of `/-/metrics`. */
   readonly own: GoneReport;
-  /** What workers had counted that have ended, as it was shown last. */
+  /** What workers had counted that have ended, or have not answered, as it was shown last. */
   readonly gone: GoneReport;
 }
 
-/** Counters of workers that have ended: a sum over workers never falls. */
+/** Counters of workers that do not tell them: a sum over workers never falls. */
 export interface GoneReport {
   /** Of `/-/stats`. */
   readonly counters: object | undefined;
@@ -61,6 +61,8 @@ export type Question =
       readonly query: string;
       readonly rest: string;
       readonly draining: boolean;
+      /** Of `/-/metrics`: the channels to tell of. */
+      readonly channels?: readonly string[];
     }
   | { readonly disconnect: unknown; readonly code: 'disconnected' | 'revoked' }
   | {
