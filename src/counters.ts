@@ -114,6 +114,10 @@ export const COUNTER_MEANINGS = {
     'lines over WebSocket closed because they did not read answers or pongs',
   websockets_closed_control_total:
     'lines over WebSocket closed because they sent too many pings and pongs in one turn of the loop',
+  server_log_suppressed_total:
+    'entries of the log on stdout left out because one like it came shortly before; the next one says how many',
+  server_log_dropped_total:
+    'entries of the log on stdout dropped because 1 MiB of it had not been taken',
   sockets_opened_total: 'sockets accepted',
   sockets_closed_total: 'sockets closed',
   sockets_silent_closed_total:

@@ -3,6 +3,7 @@
  * the number of those that were left out before it; with `--log-level debug` every one.
  */
 import type { Logger } from 'pino';
+import type { Counters } from './counters.js';
 import { REFUSALS, type RefusalCode } from './errors.js';
 import type { RefusalInfo } from './http/refusals.js';
 import { REFUSAL_LOG_MS } from './limits.js';
@@ -14,6 +15,7 @@ const SERVER_STATUS_MIN = 500;
 /** Returns what logs a refusal. */
 export function refusalLog(
   log: Pick<Logger, 'info' | 'warn' | 'isLevelEnabled'>,
+  counters: Pick<Counters, 'server_log_suppressed_total'>,
   nowMs?: () => number,
 ): (refusal: RefusalInfo) => void {
   /** One throttle for each code. */
@@ -38,7 +40,7 @@ export function refusalLog(
     }
     let sayOne = throttled.get(refusal.code);
     if (sayOne === undefined) {
-      sayOne = throttle(REFUSAL_LOG_MS, say, nowMs);
+      sayOne = throttle(REFUSAL_LOG_MS, say, counters, nowMs);
       throttled.set(refusal.code, sayOne);
     }
     sayOne(refusal);

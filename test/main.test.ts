@@ -13,10 +13,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { get } from 'node:http';
+import { Agent, get, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text as readAll } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -340,6 +341,46 @@ describe('serving', () => {
     expect(await health()).toBe(200);
     child.kill('SIGTERM');
     expect(await exit).toEqual([0, null]);
+  });
+
+  it('counts what its log does not have: left out because it was said before, or dropped', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-full-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const full = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(full));
+    const counted = async (level: string, requests: number): Promise<Record<string, number>> => {
+      const socketPath = join(folder, level);
+      const options = ['--open-publish', '--log-level', level, '--unix-socket', socketPath];
+      const child = spawn(process.execPath, [join(ROOT, 'dist/main.js'), 'serve', ...options], {
+        stdio: ['ignore', full, 'inherit'],
+        env: { ...process.env, HOLDLINE_OPS_KEY: 'key' },
+      });
+      onTestFinished(() => void child.kill('SIGKILL'));
+      const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+      onTestFinished(() => agent.destroy());
+      const headers = { Authorization: 'Bearer key' };
+      const ask = async (path: string): Promise<string> => {
+        const [answer] = (await once(get({ socketPath, path, agent, headers }), 'response')) as [
+          IncomingMessage,
+        ];
+        return readAll(answer);
+      };
+      await expect
+        .poll(() => ask('/-/health').catch(() => ''), { timeout: DEADLINE_MS })
+        .toMatch(/ok/);
+      const asked = Array.from({ length: requests }, () => ask('/-/nothing'));
+      await Promise.all(asked);
+      return (JSON.parse(await ask('/-/stats')) as { counters: Record<string, number> }).counters;
+    };
+    const few = await counted('info', 9);
+    expect(few['refused_total']).toBe(9);
+    expect(few['server_log_suppressed_total']).toBeGreaterThan(0);
+    expect(few['server_log_dropped_total']).toBe(0);
+    // An entry has more than 200 bytes.
+    const many = await counted('debug', 6_000);
+    expect(many['server_log_suppressed_total']).toBe(0);
+    expect(many['server_log_dropped_total']).toBeGreaterThan(0);
+    expect(many['server_log_dropped_total']).toBeLessThan(6_000);
   });
 
   it('logs its end, flushes the log and exits 0', async () => {

@@ -23,15 +23,17 @@ function logging(isDebug = false) {
     warn: keep('warn'),
     isLevelEnabled: (level: string) => level !== 'debug' || isDebug,
   } as unknown as Parameters<typeof refusalLog>[0];
-  return { entries, clock, say: refusalLog(log, () => clock.nowMs) };
+  const counters = makeCounters();
+  return { entries, clock, counters, say: refusalLog(log, counters, () => clock.nowMs) };
 }
 
 test('of each code there is one entry a second, with the number of those left out before it', () => {
-  const { entries, clock, say } = logging();
+  const { entries, clock, counters, say } = logging();
   for (let i = 0; i < 5; i++) say(refusal('HOLDLINE_UNAUTHORIZED'));
   say(refusal('HOLDLINE_LINES_FULL'));
   clock.nowMs = REFUSAL_LOG_MS - 1;
   say(refusal('HOLDLINE_UNAUTHORIZED'));
+  expect(counters.server_log_suppressed_total).toBe(5);
   clock.nowMs = REFUSAL_LOG_MS;
   say(refusal('HOLDLINE_UNAUTHORIZED', 'again'));
   const fields = { reason: 'why', method: 'GET', transport: 'sse', address: '192.0.2.1' };
@@ -50,9 +52,10 @@ test('of each code there is one entry a second, with the number of those left ou
 });
 
 test('at the level debug there is an entry for each', () => {
-  const { entries, say } = logging(true);
+  const { entries, counters, say } = logging(true);
   for (let i = 0; i < 5; i++) say(refusal('HOLDLINE_UNAUTHORIZED'));
   expect(entries).toHaveLength(5);
+  expect(counters.server_log_suppressed_total).toBe(0);
   expect(entries[4]).not.toHaveProperty('suppressed');
 });
 

@@ -1,6 +1,4 @@
 /** What compression does for the lines of one channel. */
-import type { Channel } from './channel.js';
-import type { Group } from './group.js';
 
 /** Bytes of events that compressed lines of a channel were given, before and after. */
 export interface GivenBytes {
@@ -16,8 +14,17 @@ export interface ChannelCompression extends Readonly<GivenBytes> {
   readonly ratio: number | null;
 }
 
+/** What is asked of a channel (core/channel.ts) and its groups. */
+interface CompressedChannel {
+  readonly given: GivenBytes | undefined;
+  readonly groups: readonly {
+    readonly compressed: object | undefined;
+    readonly table: { readonly count: number };
+  }[];
+}
+
 /** Null where no line was ever compressed. What lines were given stays when they have left. */
-export function compressionOf({ given, groups }: Channel<Group>): ChannelCompression | null {
+export function compressionOf({ given, groups }: CompressedChannel): ChannelCompression | null {
   if (given === undefined) return null;
   let lines = 0;
   for (const { compressed, table } of groups) if (compressed !== undefined) lines += table.count;

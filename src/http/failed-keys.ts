@@ -48,6 +48,7 @@ export class FailedKeys {
         const others = suppressed === 0 ? '' : `, and ${suppressed} more since the last report`;
         warn(`a wrong key came from ${address}${others}`);
       },
+      counters,
       () => clock.nowMs(),
     );
   }

@@ -1,6 +1,7 @@
 /** One of the processes of `holdline serve --workers N`. */
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
+import { makeCounters } from '../counters.js';
 import type { CommandLine } from '../options/command-line.js';
 import { authorityOf, splitHostAndPort } from '../options/place-kinds.js';
 import type { Settings } from '../options/table.js';
@@ -14,7 +15,8 @@ export async function serveAsWorker(
   parse: (readFile: (path: string) => string) => CommandLine,
 ): Promise<number> {
   setFlagsFromString('--semi-space-growth-factor=1');
-  const { log: plainLog, closeLog } = openLog(commandLine);
+  const counters = makeCounters();
+  const { log: plainLog, closeLog } = openLog(commandLine, counters);
   const { Parent } = await import('../workers/parent.js');
   const parent = await Parent.connect((reason) => {
     plainLog.fatal({ reason }, 'the worker has lost its supervisor and ends');
@@ -28,7 +30,7 @@ export async function serveAsWorker(
     ...placesOfWorker(commandLine, parent),
   };
   const { createWorkerServer } = await import('../server/server.js');
-  const server = createWorkerServer({ ...settings, ...hooksOf(log) }, parent);
+  const server = createWorkerServer({ ...settings, ...hooksOf(log, counters) }, counters, parent);
   parent.onReload = await reloading(server, settings, opsKey, parse, log);
   const end = new Promise<void>((resolve, reject) => {
     const close = (drainMs: number): void => {

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
+import { makeCounters } from '../counters.js';
 import { DRAIN_PROGRESS_MS } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
 import { readAnyFile } from '../linux/files.js';
@@ -51,9 +52,10 @@ export async function serve(args: readonly string[]): Promise<number> {
     const { serveWithWorkers } = await import('./with-workers.js');
     return serveWithWorkers(args, commandLine, settings, madeKey, parse);
   }
-  const { log, closeLog } = openLog(commandLine);
-  const { createServer } = await import('../index.js');
-  const server = createServer({ ...settings, ...hooksOf(log) });
+  const counters = makeCounters();
+  const { log, closeLog } = openLog(commandLine, counters);
+  const { createCountingServer } = await import('../server/server.js');
+  const server = createCountingServer({ ...settings, ...hooksOf(log, counters) }, counters);
   let reload = (): void => log.warn('not reloaded: the server does not listen yet');
   // From here on, since the log may take its time to open, and process 1 of a container would hear
   // no signal without a handler.

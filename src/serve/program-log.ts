@@ -1,6 +1,7 @@
 /** The log of `holdline serve`, on stdout, and what the library tells it. */
 import process from 'node:process';
 import { destination, pino, type DestinationStream, type Logger } from 'pino';
+import type { Counters } from '../counters.js';
 import { FAULT_LOG_MS } from '../limits.js';
 import { logText, mayColour } from '../log-text.js';
 import type { CommandLine } from '../options/command-line.js';
@@ -8,7 +9,9 @@ import type { Hooks } from '../server/api.js';
 import { throttle } from '../throttle.js';
 import { refusalLog } from '../refusal-log.js';
 
-/** Log that stdout has not taken; above it entries are dropped, so that the server never waits. */
+/**
+ * Log that stdout has not taken; above it entries are dropped, and counted: the server never waits.
+ */
 const LOG_BACKLOG_BYTES_MAX = 1024 * 1024;
 
 /** Time the end waits for the log to be written, in case nobody reads stdout. */
@@ -18,12 +21,13 @@ const LOG_CLOSE_MS_MAX = 1000;
  * The log on stdout, written in the background, so that a slow reader delays no event. Text for a
  * person at a terminal, else JSON.
  */
-export function openLog({ logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 'logFormat'>): {
-  log: Logger;
-  closeLog: () => Promise<void>;
-} {
+export function openLog(
+  { logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 'logFormat'>,
+  counters: Pick<Counters, 'server_log_dropped_total'>,
+): { log: Logger; closeLog: () => Promise<void> } {
   const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES_MAX });
   outliveStdout(stdout);
+  stdout.on('drop', () => counters.server_log_dropped_total++);
   const isText = logFormat === 'text' || (logFormat === 'auto' && process.stdout.isTTY);
   const colour = mayColour(process.stdout, process.env);
   const asText: DestinationStream & { flushSync(): void } = {
@@ -65,15 +69,21 @@ function outliveStdout(stdout: ReturnType<typeof destination>): void {
 }
 
 /** What the library tells this program. */
-export function hooksOf(log: Logger): Pick<Hooks, 'onError' | 'onRefusal' | 'onWarning'> {
+export function hooksOf(
+  log: Logger,
+  counters: Pick<Counters, 'server_log_suppressed_total'>,
+): Pick<Hooks, 'onError' | 'onRefusal' | 'onWarning'> {
   return {
-    onError: throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
-      log.error(
-        { err, ...(suppressed === 0 ? {} : { suppressed }) },
-        'internal error; the server goes on',
-      ),
+    onError: throttle<unknown>(
+      FAULT_LOG_MS,
+      (err, suppressed) =>
+        log.error(
+          { err, ...(suppressed === 0 ? {} : { suppressed }) },
+          'internal error; the server goes on',
+        ),
+      counters,
     ),
     onWarning: (words) => log.warn(words),
-    onRefusal: refusalLog(log),
+    onRefusal: refusalLog(log, counters),
   };
 }

@@ -1,5 +1,6 @@
 /** `holdline serve --workers N`: several processes, and this one, which supervises them. */
 import process from 'node:process';
+import { makeCounters } from '../counters.js';
 import { asError } from '../errors.js';
 import { workersOf, type CommandLine } from '../options/command-line.js';
 import type { Settings } from '../options/table.js';
@@ -18,7 +19,8 @@ export async function serveWithWorkers(
   madeKey: string | undefined,
   parse: (readFile: (path: string) => string) => CommandLine,
 ): Promise<number> {
-  const { log, closeLog } = openLog(commandLine);
+  const counters = makeCounters();
+  const { log, closeLog } = openLog(commandLine, counters);
   const count = workersOf(commandLine.workers);
   let reload = (): void => log.warn('not reloaded: the server does not listen yet');
   // From here on, since process 1 of a container would hear no signal without a handler.
@@ -32,6 +34,7 @@ export async function serveWithWorkers(
     settings,
     count,
     env: process.env,
+    counters,
     say: (level, words, facts) => log[level](facts, words),
   });
   const started = await Promise.race([starting, signalled]).catch(async (error: unknown) => {

@@ -3,6 +3,7 @@
  * and what their faults are reported to.
  */
 import { inspect } from 'node:util';
+import type { Counters } from '../counters.js';
 import { badOption } from '../options/refusals.js';
 import { isThenable } from '../http/guard.js';
 import { FAULT_LOG_MS } from '../limits.js';
@@ -28,7 +29,9 @@ export function callHook(hook: () => unknown, report: (error: unknown) => void):
 /** Reports faults to `onError`, else to stderr; if `onError` itself fails, both go to stderr. */
 export function reporter(
   onError: ((error: unknown) => void) | undefined,
+  counters: Counters,
 ): (error: unknown) => void {
+  const logFault = throttle<unknown>(FAULT_LOG_MS, writeFault, counters);
   if (onError === undefined) return logFault;
   return (error) =>
     callHook(
@@ -40,7 +43,7 @@ export function reporter(
     );
 }
 
-const logFault = throttle<unknown>(FAULT_LOG_MS, (error, suppressed) => {
+function writeFault(error: unknown, suppressed: number): void {
   const more = suppressed === 0 ? '' : ` (and ${suppressed} more before it)`;
   process.stderr.write(`holdline: fault${more}: ${inspect(error)}\n`);
-});
+}

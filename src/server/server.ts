@@ -85,24 +85,41 @@ export function reloadServer(server: Server, settings: Settings): void {
  * that is not valid.
  */
 export function createServer(options: Options & Hooks = {}): Server {
-  return withOwnErrors(() => makeServer(options, makeLog));
+  return withOwnErrors(() => makeServer(options, makeLog, makeCounters()));
+}
+
+/**
+ * As {@link createServer}, with counters in which `holdline serve` counts, too: its log has begun
+ * before the server.
+ */
+export function createCountingServer(options: Options & Hooks, counters: Counters): Server {
+  return withOwnErrors(() => makeServer(options, makeLog, counters));
 }
 
 /** As {@link createServer}, on a log of the caller's own; not for programs. */
 export function createServerOn(log: EventLog, options: Options & Hooks = {}): Server {
-  return withOwnErrors(() => makeServer(options, () => log));
+  return withOwnErrors(() => makeServer(options, () => log, makeCounters()));
 }
 
 /**
  * Makes the server of one of several workers, with the settings of all. Over NATS each has a log of
  * its own, which they share there.
  */
-export function createWorkerServer(options: Options & Hooks, parent: Parent): Server {
+export function createWorkerServer(
+  options: Options & Hooks,
+  counters: Counters,
+  parent: Parent,
+): Server {
   const ofAll = placeOf(options.log ?? 'memory').kind === 'nats' ? makeLog : () => parent.log;
-  return withOwnErrors(() => makeServer(options, ofAll, parent));
+  return withOwnErrors(() => makeServer(options, ofAll, counters, parent));
 }
 
-function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent?: Parent): Server {
+function makeServer(
+  options: Options & Hooks,
+  makeOwnLog: typeof makeLog,
+  counters: Counters,
+  parent?: Parent,
+): Server {
   checkOptionNames(options);
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
     options;
@@ -110,13 +127,14 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
     // The file limit bounds what one process holds of the lines of all.
     parent === undefined ? resolveOptions(given) : resolveOptions(given, Infinity);
   checkHooks({ authorize, onOpen, onClose, onError, onWarning, onRefusal });
-  const report = reporter(onError);
+  const report = reporter(onError, counters);
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
-  const counters = makeCounters();
   const warn = (words: string): void => callHook(() => onWarning?.(words), report);
-  const tellOfLog = throttle<string>(FAULT_LOG_MS, (words, more) =>
-    warn(more === 0 ? words : `${words} (and ${more} more)`),
+  const tellOfLog = throttle<string>(
+    FAULT_LOG_MS,
+    (words, more) => warn(more === 0 ? words : `${words} (and ${more} more)`),
+    counters,
   );
   const log = makeOwnLog(settings, SYSTEM_CLOCK, counters, {
     // What a log says in its own words is for an operator, and no fault of the server.

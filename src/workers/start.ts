@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { EventLog, History } from '../core/event-log.js';
 import type { LoggedEntry } from '../core/event.js';
-import { makeCounters, type Counters } from '../counters.js';
+import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { SHARED_PORT_TRIES_MAX } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
@@ -33,6 +33,8 @@ export interface StartParts {
   readonly count: number;
   /** Of this process, and with a sign for each worker. */
   readonly env: Environment;
+  /** Of this process: what its log counts, and the log on stdout. */
+  readonly counters: Counters;
   readonly say: SupervisorParts['say'];
 }
 
@@ -54,6 +56,7 @@ export async function startWorkers({
   settings,
   count,
   env,
+  counters,
   say,
 }: StartParts): Promise<Started> {
   if (settings.unixSocket !== undefined) {
@@ -66,7 +69,6 @@ export async function startWorkers({
   const ops = opsListen === undefined ? undefined : splitHostAndPort(opsListen);
   const port = await portOf(settings);
   const opsPort = ops === undefined ? undefined : await portOf(ops);
-  const counters = makeCounters();
   const { log, history, keep, usePolicies } = await openLog(settings, counters, (error) =>
     say('error', asError(error).message, {}),
   );

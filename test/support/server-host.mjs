@@ -6,12 +6,13 @@ import { randomBytes } from 'node:crypto';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { pino } from 'pino';
-import { createServer } from '../../dist/index.js';
+import { makeCounters } from '../../dist/counters.js';
 import { readFileLimit } from '../../dist/linux/file-limit.js';
 import { readAnyFile } from '../../dist/linux/files.js';
 import { parseCommandLine, workersOf } from '../../dist/options/command-line.js';
 import { sayListening } from '../../dist/serve/announcement.js';
 import { hooksOf } from '../../dist/serve/program-log.js';
+import { createCountingServer } from '../../dist/server/server.js';
 
 const servers = new Map();
 
@@ -29,7 +30,8 @@ async function start(number, args, env) {
     { level: commandLine.logLevel, timestamp: pino.stdTimeFunctions.isoTime },
     { write: (line) => void process.send({ number, line }) },
   );
-  const server = createServer({ ...settings, ...hooksOf(log) });
+  const counters = makeCounters();
+  const server = createCountingServer({ ...settings, ...hooksOf(log, counters) }, counters);
   const address = await server.listen();
   servers.set(number, server);
   const { build, sockets } = server.stats();
