@@ -649,8 +649,41 @@ describe('the budget', () => {
     const later = new FakeProcess(100 * MiB);
     later.memory.startingCount = undefined;
     later.memory.elsewhereBytes = () => 90 * MiB;
-    await later.memory.start(PORT);
+    const started = later.memory.start(PORT);
+    await nextTurn();
+    await later.read();
+    await started;
     expect(later.admits).toBe(false);
+  });
+
+  test('one that joins others has started when it knows what the kernel holds for their sockets', async () => {
+    const fake = new FakeProcess(100 * MiB);
+    fake.tcpBytes = 50 * MiB;
+    fake.figures = {
+      port: { sockets: 900, sendQueueBytes: 45 * MiB, receiveQueueBytes: 0 },
+      tcpBytes: 50 * MiB,
+      cgroup: undefined,
+    };
+    fake.memory.startingCount = undefined;
+    let hasStarted = false;
+    const started = fake.memory.start(PORT).then(() => (hasStarted = true));
+    await nextTurn();
+    expect([fake.readings, hasStarted]).toEqual([1, false]);
+    await fake.read();
+    await started;
+    expect(fake.memory.budget?.usedBytes).toBe(fake.rssBytes + 45 * MiB);
+    expect(fake.admits).toBe(false);
+  });
+
+  test('one that joins others starts where the kernel cannot be read', async () => {
+    const fake = new FakeProcess(100 * MiB);
+    fake.figures = undefined;
+    fake.memory.startingCount = undefined;
+    const started = fake.memory.start(PORT);
+    await nextTurn();
+    await fake.read();
+    await started;
+    expect(fake.admits).toBe(true);
   });
 
   test('one that the process alone fills is refused at the start', async () => {

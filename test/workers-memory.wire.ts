@@ -3,10 +3,16 @@
  * takes the memory.
  */
 import { expect, onTestFinished, test } from 'vitest';
+import { makeCounters } from '../dist/counters.js';
+import { createWorkerServer } from '../dist/server/server.js';
+import type { Parent } from '../dist/workers/parent.js';
+import { Elsewhere } from '../src/core/elsewhere.js';
 import type { MemoryReport } from '../src/ops/memory/report.js';
+import { KeepingLog, KeepingStore } from './support/keeping-log.js';
 import { NdjsonLine } from './support/line.js';
+import { freePort } from './support/program.js';
 import { runHoldline, serverForTest, type TestServer } from './support/server.js';
-import { codeOf } from './support/wire.js';
+import { codeOf, DEADLINE_MS, request, type Answer } from './support/wire.js';
 import { linesOnAll, page, until, workerOf, type Connections } from './support/workers.js';
 
 const MiB = 2 ** 20;
@@ -94,4 +100,31 @@ test('it has room for all of them or is refused; a crowd that stalls on one work
   // Those that were there, and publishers, notice nothing.
   const last = await server.publish('calm', 'x');
   for (const line of calm) await line.waitForId(last);
+});
+
+test('one that takes the place of another admits no line before it knows what the others take', async () => {
+  const elsewhere = new Elsewhere();
+  // One of several processes, as its supervisor would tell it: the others have used up the budget.
+  const parent = {
+    log: new KeepingLog(new KeepingStore(1)),
+    welcome: { count: 2, spawn: 3 },
+    linesMax: 100,
+    startingCount: undefined,
+    elsewhereBytes: 1024 * MiB,
+    elsewhere,
+    owners: elsewhere,
+    share: () => ({ hasRoom: true }),
+    linesChanged: () => {},
+  } as unknown as Parent;
+  const port = await freePort();
+  const options = { port, opsKey: 'ops', memoryBudgetBytes: 1024 * MiB, openSubscribe: true };
+  const server = createWorkerServer(options, makeCounters(), parent);
+  onTestFinished(() => server.close({ drainMs: 0 }));
+  const listening = server.listen();
+  let first: Answer | undefined;
+  const deadlineMs = performance.now() + DEADLINE_MS;
+  while (first === undefined && performance.now() < deadlineMs)
+    first = await request(port, 'GET', '/c?since=latest&wait=1').catch(() => undefined);
+  expect(codeOf(first!)).toBe('HOLDLINE_MEMORY_FULL');
+  await listening;
 });

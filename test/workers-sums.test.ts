@@ -187,9 +187,9 @@ test('a sum never falls when a worker ends', () => {
   }
   for (const worker of workers) gone.ended(worker);
   gone.ended({});
-  const { counters, metrics: text } = gone.report([]);
+  const { counters, metrics } = gone.report([]);
   expect(counters).toEqual({ writes_total: 10 });
-  expect(text).toContain('holdline_writes_total 10\n');
+  expect(metrics).toContain('holdline_writes_total 10\n');
 });
 
 test('a sum never falls when a worker does not answer, nor when it ends after that', () => {
@@ -201,12 +201,12 @@ test('a sum never falls when a worker does not answer, nor when it ends after th
   }
   const sum = (answering: object[], silent: object[]): readonly number[] => {
     const { counters, metrics } = gone.report(silent);
-    const text = sumMetrics([...answering.map(() => writesText(5)), metrics ?? '']);
+    const all = sumMetrics([...answering.map(() => writesText(5)), metrics ?? '']);
     const { writes_total: writes } = sumOf([
       { writes_total: 5 * answering.length },
       counters ?? null,
     ]) as { writes_total: number };
-    return [writes, Number(/^holdline_writes_total (\d+)$/m.exec(text)?.[1])];
+    return [writes, Number(/^holdline_writes_total (\d+)$/m.exec(all)?.[1])];
   };
   expect(sum([one, two], [])).toEqual([10, 10]);
   expect(sum([one], [two, {}])).toEqual([10, 10]);
@@ -249,7 +249,7 @@ test('counters of a channel do not fall when a worker ends, or has no line on it
 
 test('of workers that have ended the channels told of last are kept, so many at the most', () => {
   const name = 'holdline_channel_events_total';
-  const samples = Array.from({ length: GONE_CHANNELS_MAX }, (_, i) => [
+  const samples = Array.from({ length: GONE_CHANNELS_MAX }, (_, i): [string, number] => [
     `${name}{channel="c${i}"}`,
     1,
   ]);

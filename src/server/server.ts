@@ -321,8 +321,11 @@ function makeServer(
   });
 
   async function startListening(): Promise<Address> {
+    const joinsOthers = memory.startingCount === undefined;
     try {
       await logLife.opened();
+      // Before the first line, since the budget may be used up by those that are there.
+      if (joinsOthers) await memory.start(settings.port);
     } catch (error) {
       isListening = false;
       throw drain.hasBegun ? cannotListen('was closed meanwhile') : error;
@@ -358,7 +361,7 @@ function makeServer(
       warn(headsWarning(started.headBytesMax, settings.maxHeaderBytes));
     ops.start(listener);
     try {
-      await memory.start(listener.port);
+      if (!joinsOthers) await memory.start(listener.port);
     } catch (error) {
       await drain.end(0);
       throw error;

@@ -72,8 +72,8 @@ export class Memory {
   }
 
   /**
-   * Starts reading; `port` is the server's own. Rejects with HOLDLINE_BAD_OPTION for a budget that
-   * has no room for a line.
+   * Starts reading; `port` is the server's own. From when it resolves on, lines are admitted by what
+   * is in use. Rejects with HOLDLINE_BAD_OPTION for a budget that has no room for a line.
    */
   async start(port: number): Promise<void> {
     this.#port = port;
@@ -87,6 +87,8 @@ export class Memory {
       this.#live.see();
       this.#budget.update({ ...this.#readNow(), reusableBytes: 0 });
       if (this.startingCount !== undefined) this.#budget.checkStart(this.startingCount);
+      // What the kernel holds for those that it joins is no growth since now.
+      else await this.#readKernel();
     }
     this.#check();
     this.#next();
