@@ -343,7 +343,7 @@ describe('what is kept', () => {
 });
 
 describe('the ratio of a channel', () => {
-  test('is that of what its compressed lines were given, and is not there without such lines', async () => {
+  test('is that of what its compressed lines were given, and is not there before such lines', async () => {
     const fake = new Feed();
     fake.join('c');
     await fake.tick(1);

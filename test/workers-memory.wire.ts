@@ -2,11 +2,14 @@
  * `--memory-budget` with `--workers`: one budget for all processes of the server, whichever of them
  * takes the memory.
  */
+import { once } from 'node:events';
+import { connect, createServer as createNetServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { makeCounters } from '../dist/counters.js';
 import { createWorkerServer } from '../dist/server/server.js';
 import type { Parent } from '../dist/workers/parent.js';
 import { Elsewhere } from '../src/core/elsewhere.js';
+import { readPortTotals } from '../src/linux/sockets.js';
 import type { MemoryReport } from '../src/ops/memory/report.js';
 import { KeepingLog, KeepingStore } from './support/keeping-log.js';
 import { NdjsonLine } from './support/line.js';
@@ -102,22 +105,39 @@ test('it has room for all of them or is refused; a crowd that stalls on one work
   for (const line of calm) await line.waitForId(last);
 });
 
-test('one that takes the place of another admits no line before it knows what the others take', async () => {
+/** Sockets of a port that nobody listens on any more, with bytes that their readers do not take. */
+async function queueOn(port: number): Promise<number> {
+  const body = Buffer.alloc(16 * MiB);
+  const server = createNetServer((socket) => socket.on('error', () => {}).write(body));
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  const readers = Array.from({ length: 40 }, () => connect(port, '127.0.0.1').pause());
+  onTestFinished(() => readers.forEach((reader) => reader.on('error', () => {}).destroy()));
+  const queued = (): number => readPortTotals(port)?.sendQueueBytes ?? 0;
+  await until('bytes wait in the kernel', () => Promise.resolve(queued() > 32 * MiB));
+  server.close();
+  return queued();
+}
+
+test('one that takes the place of another admits no line before it knows what is held for all', async () => {
+  const port = await freePort();
+  const queuedBytes = await queueOn(port);
   const elsewhere = new Elsewhere();
-  // One of several processes, as its supervisor would tell it: the others have used up the budget.
+  const memoryBudgetBytes = 4096 * MiB;
+  // One of several processes, as its supervisor would tell it.
   const parent = {
     log: new KeepingLog(new KeepingStore(1)),
     welcome: { count: 2, spawn: 3 },
     linesMax: 100,
     startingCount: undefined,
-    elsewhereBytes: 1024 * MiB,
+    // With what the kernel holds the budget is used up.
+    elsewhereBytes: memoryBudgetBytes - process.memoryUsage.rss() - queuedBytes / 2,
     elsewhere,
     owners: elsewhere,
     share: () => ({ hasRoom: true }),
     linesChanged: () => {},
   } as unknown as Parent;
-  const port = await freePort();
-  const options = { port, opsKey: 'ops', memoryBudgetBytes: 1024 * MiB, openSubscribe: true };
+  const options = { host: '127.0.0.1', port, opsKey: 'ops', memoryBudgetBytes };
   const server = createWorkerServer(options, makeCounters(), parent);
   onTestFinished(() => server.close({ drainMs: 0 }));
   const listening = server.listen();
@@ -125,6 +145,7 @@ test('one that takes the place of another admits no line before it knows what th
   const deadlineMs = performance.now() + DEADLINE_MS;
   while (first === undefined && performance.now() < deadlineMs)
     first = await request(port, 'GET', '/c?since=latest&wait=1').catch(() => undefined);
+  expect(first!.status).toBe(503);
   expect(codeOf(first!)).toBe('HOLDLINE_MEMORY_FULL');
   await listening;
 });

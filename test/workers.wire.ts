@@ -1,5 +1,6 @@
 /** `serve --workers`: real processes on one port, and what is asked of all of them. */
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -7,6 +8,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { ChannelCompression } from '../src/core/channel-compression.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { NatsServer } from './support/nats.js';
 import { runHoldline, serverForTest, sharedServer } from './support/server.js';
@@ -16,6 +18,7 @@ import {
   linesOnAll,
   page,
   until,
+  workerOf,
   type Connections,
   type Workers,
 } from './support/workers.js';
@@ -30,6 +33,48 @@ async function headersFor(user: string): Promise<Record<string, string>> {
     .sign(new TextEncoder().encode(SECRET));
   return { Authorization: `Bearer ${token}` };
 }
+
+test('what compressed lines were given does not become less when those of one worker leave', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops', compress: 'shared' });
+  const lines: { readonly socket: Socket; readonly worker: number }[] = [];
+  onTestFinished(() => lines.forEach(({ socket }) => socket.destroy()));
+  const workers = (): Set<number> => new Set(lines.map(({ worker }) => worker));
+  const known = new Set<number>();
+  while (lines.length < 40 && (lines.length < 4 || workers().size < 2)) {
+    const socket = connect(server.port, '127.0.0.1').resume();
+    socket.write('GET /packed HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n');
+    const id = await until('its line', async () => {
+      const { connections } = (await page(server, 'connections')) as unknown as Connections;
+      return connections.find((one) => !known.has(one.id))?.id;
+    });
+    known.add(id);
+    lines.push({ socket, worker: workerOf({ id }) });
+  }
+  expect(workers().size).toBe(2);
+  const figures = async () => {
+    const { compression, lines: open } = (await page(server, 'channels/packed')) as never as {
+      compression: ChannelCompression;
+      lines: number;
+    };
+    const { text } = await server.request('GET', '/-/metrics', { headers: server.opsHeaders });
+    const metric = /^holdline_channel_compress_plain_bytes_total\{channel="packed"\} (\d+)$/m;
+    return { open, plainBytes: compression.plainBytes, metric: Number(metric.exec(text)?.[1]) };
+  };
+  for (let i = 0; i < 20; i++) await server.publish('packed', 'x'.repeat(200));
+  const given = await until('all was given', async () => {
+    const now = await figures();
+    return now.plainBytes > lines.length * 20 * 200 && now;
+  });
+  expect(given.metric).toBe(given.plainBytes);
+  const [leaving] = workers();
+  const staying = lines.filter(({ worker }) => worker !== leaving).length;
+  for (const { socket, worker } of lines) if (worker === leaving) socket.destroy();
+  const left = await until('they have left', async () => {
+    const now = await figures();
+    return now.open === staying && now;
+  });
+  expect(left).toEqual({ ...given, open: staying });
+});
 
 describe('two workers', () => {
   const server = sharedServer({ workers: 2, 'ops-key': 'ops' });
