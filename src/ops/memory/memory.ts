@@ -72,8 +72,8 @@ export class Memory {
   }
 
   /**
-   * Starts reading; `port` is the server's own. From when it resolves on, lines are admitted by what
-   * is in use. Rejects with HOLDLINE_BAD_OPTION for a budget that has no room for a line.
+   * Starts reading; `port` is the server's own. Once it resolves, lines are admitted by what is in
+   * use. Rejects with HOLDLINE_BAD_OPTION for a budget that has no room for a line.
    */
   async start(port: number): Promise<void> {
     this.#port = port;
