@@ -5,7 +5,14 @@
 
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import { COMPRESS_SLICE_BYTES_MAX, CORK_WRITE_BYTES_MAX } from '../src/limits.js';
+import {
+  COMPRESS_HEADS_PER_SWEEP,
+  COMPRESS_SLICE_BYTES_MAX,
+  COMPRESS_SMALL_BYTES,
+  COMPRESS_SMALL_HEADS_PER_SWEEP,
+  CORK_WRITE_BYTES_MAX,
+  LARGE_WRITE_BYTES_MAX,
+} from '../src/limits.js';
 import {
   loadOf,
   wireBytes,
@@ -39,6 +46,7 @@ import {
 } from '../src/tools/capacity/least-squares.js';
 import { linesToMeasure, parseCapacityOptions } from '../src/tools/capacity/options.js';
 import type { Request } from '../src/tools/capacity/limit-rows.js';
+import { headsPerSweepOf } from '../src/core/compressed-slices.js';
 import { remarksOn } from '../src/tools/capacity/measure-remarks.js';
 import { missesOf } from '../src/tools/capacity/misses.js';
 import { userBytesOf } from '../src/tools/capacity/needs.js';
@@ -52,19 +60,24 @@ import { syntheticProfile, TRUTH, type Truth } from './support/synthetic-profile
 const amount = (min: number, max: number): fc.Arbitrary<number> =>
   fc.double({ min, max, noNaN: true });
 
-/** Costs of machines from fast to slow. */
-const anyCosts: fc.Arbitrary<Costs> = fc.record({
-  idleShare: amount(0.005, 0.03),
-  heartbeatUs: amount(5, 30),
-  idleEventUs: amount(20, 250),
-  busyEventUs: amount(10, 100),
-  idleWriteUs: amount(3, 15),
-  busyWriteUs: amount(2, 10),
-  manyLinesUs: amount(0, 1),
-  byteUs: amount(0.00005, 0.001),
-  frameBytes: amount(20, 80),
-  fullWriteBytes: amount(8_000, 16_376),
-});
+/** Costs of machines from fast to slow, with either size of the largest write. */
+const anyCosts: fc.Arbitrary<Costs> = fc
+  .constantFrom(CORK_WRITE_BYTES_MAX, LARGE_WRITE_BYTES_MAX)
+  .chain((writeBytesMax) =>
+    fc.record({
+      writeBytesMax: fc.constant(writeBytesMax),
+      idleShare: amount(0.005, 0.03),
+      heartbeatUs: amount(5, 30),
+      idleEventUs: amount(20, 250),
+      busyEventUs: amount(10, 100),
+      idleWriteUs: amount(3, 15),
+      busyWriteUs: amount(2, 10),
+      manyLinesUs: amount(0, 1),
+      byteUs: amount(0.00005, 0.001),
+      frameBytes: amount(20, 80),
+      fullWriteBytes: amount(writeBytesMax / 2, writeBytesMax),
+    }),
+  );
 
 const anyDemand: fc.Arbitrary<Demand> = fc.record({
   lines: fc.integer({ min: 1, max: 50_000 }),
@@ -410,6 +423,27 @@ describe('compression', () => {
     // Where the core is somewhat busy, a write costs a little less.
     expect((share(FIFTH) - share(free)) / ((10 * us) / 1e6)).toBeGreaterThan(0.8);
     expect((share(FIFTH) - share(free)) / ((10 * us) / 1e6)).toBeLessThanOrEqual(1 + 1e-9);
+  });
+
+  it('makes a block for each of more heads of a sweep while blocks are small', () => {
+    expect(headsPerSweepOf(COMPRESS_SMALL_BYTES)).toBe(COMPRESS_SMALL_HEADS_PER_SWEEP);
+    expect(headsPerSweepOf(COMPRESS_SMALL_BYTES + 1)).toBe(COMPRESS_HEADS_PER_SWEEP);
+    // Sweeps follow one another, and a block of its own leads on from each of their events.
+    const slow = { ...FIFTH, blockUs: 300, plainByteUs: 0 };
+    const { costs } = TRUTH;
+    const lines = 15_000;
+    const eventsPerSecond = 400;
+    const { batchEvents, bytesPerSecond } = loadOf(
+      { ...costs, compression: slow },
+      { lines, eventsPerSecond, eventBytes: 100 },
+    );
+    expect(batchEvents).toBeGreaterThan(COMPRESS_HEADS_PER_SWEEP);
+    expect(batchEvents * (costs.frameBytes + 100)).toBeLessThan(COMPRESS_SMALL_BYTES);
+    const writingUs =
+      (lines * eventsPerSecond * writeUs(costs, lines, 1)) / batchEvents +
+      bytesPerSecond * costs.byteUs;
+    const leftUs = (1 - costs.idleShare) * 1e6 - writingUs - eventsPerSecond * costs.busyEventUs;
+    expect(leftUs / eventsPerSecond / slow.blockUs).toBeCloseTo(1, 1);
   });
 
   it('of a sample is what the server would make of it', () => {

@@ -78,6 +78,13 @@ interface Entry {
 
 const EMPTY = Buffer.alloc(0);
 
+/** How often in a sweep the id moves to which lines are brought, with slices of so many bytes. */
+export function headsPerSweepOf(plainBytes: number): number {
+  return plainBytes <= COMPRESS_SMALL_BYTES
+    ? COMPRESS_SMALL_HEADS_PER_SWEEP
+    : COMPRESS_HEADS_PER_SWEEP;
+}
+
 export class CompressedSlices {
   /* What `find` found. */
   bytes: Uint8Array = EMPTY;
@@ -256,10 +263,7 @@ export class CompressedSlices {
   #make(group: CompressedGroup, entry: Entry, first: number): Variant | undefined {
     const { plain, end, events } = cutAfter(group, entry.cursor, entry.head, this.#sliceBytesMax);
     if (events === 0 || plain.length > COMPRESS_BLOCK_BYTES_MAX) return undefined;
-    this.#headsPerSweep =
-      plain.length <= COMPRESS_SMALL_BYTES
-        ? COMPRESS_SMALL_HEADS_PER_SWEEP
-        : COMPRESS_HEADS_PER_SWEEP;
+    this.#headsPerSweep = headsPerSweepOf(plain.length);
     const bytes = this.#compressor.deflate(plain, dictionaryFrom(group, first, entry.cursor));
     if (plain.length >= JUDGED_BYTES) {
       this.ratio = Math.max(1, plain.length / bytes.length);

@@ -9,6 +9,7 @@ import {
   type Costs,
   type LatencyModel,
 } from '../../src/tools/capacity/cost-model.js';
+import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import { PROFILE_SCHEMA, type Profile, type Window } from '../../src/tools/capacity/profile.js';
 
 export interface Truth {
@@ -34,6 +35,7 @@ export const TRUTH: Truth = {
     manyLinesUs: 0.8,
     byteUs: 0.0002,
     frameBytes: 36,
+    writeBytesMax: CORK_WRITE_BYTES_MAX,
     fullWriteBytes: 12_600,
   },
   p50: { baseMs: 0.4, sweeps: 0.7 },

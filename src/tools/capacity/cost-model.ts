@@ -9,7 +9,7 @@
  * are as large as a cork allows, which is the highest rate.
  */
 
-import { COMPRESS_HEADS_PER_SWEEP, CORK_WRITE_BYTES_MAX } from '../../limits.js';
+import { headsPerSweepOf } from '../../core/compressed-slices.js';
 import { blockUsOf, plainBytesMax, ratioOf, type Compression } from './compression.js';
 
 /** A line without an event for so many seconds gets a heartbeat: the default of `--heartbeat`. */
@@ -46,7 +46,9 @@ export interface Costs {
   readonly byteUs: number;
   /** Bytes of an event on the wire besides its data. */
   readonly frameBytes: number;
-  /** Bytes of a write at the highest rate. It is less than a cork, since events are not cut. */
+  /** Bytes of the largest write: a cork, or more with a build of uWebSockets.js that keeps them. */
+  readonly writeBytesMax: number;
+  /** Bytes of a write at the highest rate. It is less than the largest, since events are not cut. */
   readonly fullWriteBytes: number;
   /** With `--compress shared`, what it changes; undefined without. */
   readonly compression?: Compression | undefined;
@@ -122,7 +124,7 @@ function compressedLoadOf(costs: Costs, compression: Compression, demand: Demand
     const bytes = wireBytesIn(costs, eventBytes, events);
     // While sweeps follow one another, lines are brought to so many heads in each, and a block of
     // its own leads on from each.
-    const blocks = Math.min(COMPRESS_HEADS_PER_SWEEP, events);
+    const blocks = Math.min(headsPerSweepOf(events * plainBytes), events);
     const eventUs = (blocks * blockUsOf(compression, events * plainBytes)) / events;
     return {
       ...costs,
@@ -163,7 +165,7 @@ function plainLoadOf(costs: Costs, demand: Demand): Load {
   const eventsPerSecond = Math.min(demand.eventsPerSecond, ceilingPerSecond);
   const busyShare = Math.min(1, busyShareOf(costs, lines, eventsPerSecond, bytes));
   const batchEvents = busyShare < 1 ? 1 : batchOf(costs, lines, eventsPerSecond, bytes);
-  const corks = corksOf(batchEvents * bytes);
+  const corks = corksOf(costs, batchEvents * bytes);
   const visitUs = writeUs(costs, lines, busyShare) * corks + costs.byteUs * batchEvents * bytes;
   const deliveriesPerSecond = eventsPerSecond * lines;
   return {
@@ -174,14 +176,14 @@ function plainLoadOf(costs: Costs, demand: Demand): Load {
     bytesPerSecond: deliveriesPerSecond * bytes,
     deliveriesPerSecond,
     ceilingPerSecond,
-    batchingPerSecond: rateOf(costs, lines, bytes, corksOf(bytes)),
+    batchingPerSecond: rateOf(costs, lines, bytes, corksOf(costs, bytes)),
   };
 }
 
 /** Time of a sweep on an idle core, which is longer than on a core that is somewhat busy. */
 export function idleSweepMs(costs: Costs, lines: number, eventBytes: number): number {
   const bytes = wireBytes(costs, eventBytes);
-  return (lines * (writeUs(costs, lines, 0) * corksOf(bytes) + costs.byteUs * bytes)) / 1000;
+  return (lines * (writeUs(costs, lines, 0) * corksOf(costs, bytes) + costs.byteUs * bytes)) / 1000;
 }
 
 /** Processor time of a write to one of so many lines, without its bytes, µs. */
@@ -201,10 +203,10 @@ export function linesEffect(lines: number): number {
 }
 
 /** Writes that so many bytes to one line take. */
-function corksOf(bytes: number): number {
-  // A full write that was computed as a multiple of an event may exceed the cork by a rounding
-  // error.
-  return Math.max(1, Math.ceil(bytes / CORK_WRITE_BYTES_MAX - 1e-9));
+function corksOf({ writeBytesMax }: Costs, bytes: number): number {
+  // A full write that was computed as a multiple of an event may exceed the largest one by a
+  // rounding error.
+  return Math.max(1, Math.ceil(bytes / writeBytesMax - 1e-9));
 }
 
 /**
@@ -216,7 +218,7 @@ function busyShareOf(costs: Costs, lines: number, eventsPerSecond: number, bytes
   const heartbeats = lines * Math.max(0, 1 / HEARTBEAT_SECONDS - eventsPerSecond);
   const quiet = costs.idleShare + heartbeats * costs.heartbeatUs * 1e-6;
   const written = eventsPerSecond * lines * bytes * costs.byteUs * 1e-6;
-  const writes = lines * corksOf(bytes);
+  const writes = lines * corksOf(costs, bytes);
   const idle = eventsPerSecond * (costs.idleEventUs + writes * writeUs(costs, lines, 0)) * 1e-6;
   const busy = eventsPerSecond * (costs.busyEventUs + writes * writeUs(costs, lines, 1)) * 1e-6;
   const divisor = 1 + idle - busy;
@@ -241,7 +243,7 @@ function ceilingOf(costs: Costs, lines: number, bytes: number): number {
     costs,
     lines,
     bytes,
-    bytes >= costs.fullWriteBytes ? corksOf(bytes) : bytes / costs.fullWriteBytes,
+    bytes >= costs.fullWriteBytes ? corksOf(costs, bytes) : bytes / costs.fullWriteBytes,
   );
 }
 

@@ -1,6 +1,6 @@
 /** The models fitted to a profile: costs, latency, memory and accepts, each with its error. */
 
-import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
+import { CORK_WRITE_BYTES_MAX, LARGE_WRITE_BYTES_MAX } from '../../limits.js';
 import type { Point } from '../../moments.js';
 import { linesEffect, loadOf, type Costs, type LatencyModel } from './cost-model.js';
 import {
@@ -166,16 +166,18 @@ function fitCosts(windows: readonly Window[]): Costs {
         acceptedPerSecond < ACCEPTED_SHARE_MIN * offeredPerSecond,
     )
     .map(({ writtenBytesPerSecond, writesPerSecond }) => writtenBytesPerSecond / writesPerSecond);
+  const writeBytes = full.length > 0 ? Math.max(...full) : FULL_WRITE_SHARE * CORK_WRITE_BYTES_MAX;
+  // Only a build that has large writes shows one.
+  const writeBytesMax =
+    writeBytes > CORK_WRITE_BYTES_MAX ? LARGE_WRITE_BYTES_MAX : CORK_WRITE_BYTES_MAX;
   return {
     ...(Object.fromEntries(FACTORS.map((name, i) => [name, factors[i]!])) as Pick<
       Costs,
       (typeof FACTORS)[number]
     >),
     frameBytes: Math.max(0, sum(frameBytes) / Math.max(1, frameBytes.length)),
-    fullWriteBytes: Math.min(
-      CORK_WRITE_BYTES_MAX,
-      full.length > 0 ? Math.max(...full) : FULL_WRITE_SHARE * CORK_WRITE_BYTES_MAX,
-    ),
+    writeBytesMax,
+    fullWriteBytes: Math.min(writeBytesMax, writeBytes),
   };
 }
 

@@ -5,6 +5,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
 import type { Stats } from '../../ops/stats.js';
 import { decimal } from '../report/words.js';
 import { makeBlocks } from './blocks.js';
@@ -124,6 +125,7 @@ const TYPICAL_COSTS: Costs = {
   manyLinesUs: 0.8,
   byteUs: 0.0002,
   frameBytes: 40,
+  writeBytesMax: CORK_WRITE_BYTES_MAX,
   fullWriteBytes: 12_600,
 };
 
