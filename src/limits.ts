@@ -166,9 +166,10 @@ export const CLOSE_LINGER_MS_MAX = 1_000;
 
 /**
  * Time a connection stays open after the answer to a chunked request, ms: its final line break may
- * be in another packet, and to close before it would reset the connection. http/exchange.ts
+ * be in another packet, and to close before it would reset the connection, and with it the answer.
+ * A client that has the answer closes by itself. http/exchange.ts
  */
-export const CHUNKED_LINGER_MS = 20;
+export const CHUNKED_LINGER_MS = 200;
 
 /**
  * Memory of publishes in progress, bytes over all channels, from the first byte of a body until its
