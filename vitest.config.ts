@@ -110,8 +110,10 @@ export default defineConfig({
     pool: 'forks',
     isolate: true,
     setupFiles: ['test/support/built.ts'],
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Nothing waits for these when all is well, and a machine may be several times slower.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 15_000 } },
     teardownTimeout: 10_000,
     sequence: { sequencer: LongestFirst },
     projects: [

@@ -69,7 +69,7 @@ test('bodies that were begun and left are given back: the same number finds room
   });
   expect(answer.status).toBe(200);
   expect((await server.stats()).counters.refused['HOLDLINE_PUBLISH_BUSY']).toBeUndefined();
-}, 30_000);
+});
 
 describe('a body in more pieces than a turn takes', () => {
   const CHUNKS = 4 * BODY_PIECES_PER_TURN_MAX + 7;
@@ -130,4 +130,4 @@ test('bodies in chunks of one byte that never end cost their bytes, and are told
   expect(grownBytes()).toBeLessThan(40 * MIB);
   expect((await server.stats()).counters.refused['HOLDLINE_BODY_TIMEOUT']).toBe(3);
   await control.noticedNothing();
-}, 60_000);
+});

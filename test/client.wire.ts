@@ -55,7 +55,7 @@ interface State {
 let browser: Browser;
 beforeAll(async () => {
   browser = await launchChromium();
-}, 30_000);
+});
 afterAll(() => browser.close());
 
 /**
@@ -390,7 +390,7 @@ describe('where streams do not get through', () => {
     const state = await client.until('three events', ({ events }) => events.length === 3);
     expect(textsOf(state)).toEqual(['one', 'two', 'three']);
     expect(state).toMatchObject({ errors: [0], opens: [{ transport: 'long-poll' }] });
-  }, 30_000);
+  });
 
   test('a proxy that answers streams with a page of its own, on the page’s origin: long-polls at once', async () => {
     const server = await hostedForTest();
@@ -425,5 +425,5 @@ describe('where streams do not get through', () => {
     const state = await client.until('the next event', ({ events }) => events.length === 2, 15_000);
     expect(textsOf(state)).toEqual(['before', 'after']);
     expect(state.gaps).toEqual([{ after: before, before: after }]);
-  }, 30_000);
+  });
 });

@@ -28,7 +28,7 @@ const PANELS = ['a', 'b', 'c', 'sse', 'websocket', 'long-poll', 'short-poll'];
 let browser: Browser;
 beforeAll(async () => {
   browser = await launchChromium();
-}, 30_000);
+});
 afterAll(() => browser.close());
 
 async function open(url: string): Promise<Page> {
@@ -180,7 +180,7 @@ test('a rail that is taller than the window scrolls up to its end, and stays the
   expect(await bottomAfter(600, 700)).toBeCloseTo(600 - 16, 0);
   expect(await bottomAfter(600, 900)).toBeCloseTo(600 - 16, 0);
   expect(await bottomAfter(1100, 700)).toBeLessThan(1100 - 16);
-}, 30_000);
+});
 
 test.each(['/', '/-/nothing'])(
   '%s as a browser gets it',

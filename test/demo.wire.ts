@@ -22,7 +22,7 @@ let browser: Browser;
 beforeAll(async () => {
   mkdirSync(PHOTOS, { recursive: true });
   browser = await launchChromium();
-}, 30_000);
+});
 afterAll(() => browser.close());
 
 /**
@@ -128,7 +128,7 @@ test('one publish reaches three dashboards, and the bytes stand beside each', as
     isReplayed: false,
   });
   expect(faults).toEqual([]);
-}, 30_000);
+});
 
 test('B sleeps, misses three, wakes: it asks with its position and shows them as replayed', async () => {
   const server = await hostedForTest({ demo: true });
@@ -180,7 +180,7 @@ test('B sleeps, misses three, wakes: it asks with its position and shows them as
   });
   expect(await page.locator('[data-panel=a] .replayed, [data-panel=c] .replayed').count()).toBe(0);
   expect(faults).toEqual([]);
-}, 30_000);
+});
 
 test('the four transports show the same events, at different costs', async () => {
   const server = await hostedForTest({ demo: true });
@@ -228,7 +228,7 @@ test('the four transports show the same events, at different costs', async () =>
     ({ lines }) => lines.open === 3 && lines.byTransport.sse === 3,
   );
   expect(faults).toEqual([]);
-}, 30_000);
+});
 
 test('without --open-publish the refusal is shown in words, and a publish key helps', async () => {
   const server = await hostedForTest({
@@ -245,7 +245,7 @@ test('without --open-publish the refusal is shown in words, and a publish key he
   await page.locator('#key').fill('sesame');
   expect(await publish(page, 'let me')).toBe('200 {"id":1,"subscribers":5}');
   for (const panel of DASHBOARDS) await rowsOf(page, panel, 1);
-}, 30_000);
+});
 
 test('the server cannot be reached for a while: the loss is seen, and so is the gap', async () => {
   const server = await hostedForTest({ demo: true, 'replay-events': 2, 'replay-bytes': '1KiB' });
@@ -275,7 +275,7 @@ test('the server cannot be reached for a while: the loss is seen, and so is the 
   expect(await textOf(page, '[data-panel=c] .status')).toBe(
     'Came back: 2 replayed after 2, others may be lost.',
   );
-}, 30_000);
+});
 
 test('B slept through more than is held: it says how many it lost', async () => {
   const server = await hostedForTest({ demo: true, 'replay-events': 2, 'replay-bytes': '1KiB' });
@@ -291,7 +291,7 @@ test('B slept through more than is held: it says how many it lost', async () => 
   expect(await textOf(page, '[data-panel=b] .status')).toBe(
     'Came back: 2 replayed after 1, 7 are lost.',
   );
-}, 30_000);
+});
 
 test('the server restarts in order: nothing is lost, and the page does not say so', async () => {
   // A port below those that clients are given: a browser that asks in vain may take one of those.
@@ -317,7 +317,7 @@ test('the server restarts in order: nothing is lost, and the page does not say s
   await publish(page, 'after');
   for (const panel of DASHBOARDS) await rowsOf(page, panel, 3);
   expect(await textOf(page, '[data-panel=a] .status')).toBe(`${words}.`);
-}, 30_000);
+});
 
 test('of two tabs the one that is looked at holds the lines; the other is given what it missed', async () => {
   const server = await hostedForTest({ demo: true });
@@ -345,7 +345,7 @@ test('of two tabs the one that is looked at holds the lines; the other is given 
     });
   }
   expect(faults).toEqual([]);
-}, 30_000);
+});
 
 test.each([
   ['laptop', 'light', { width: 1440, height: 900 }, 1],
@@ -401,5 +401,4 @@ test.each([
     expect(await background()).toBe(ofSystem);
     expect(faults).toEqual([]);
   },
-  30_000,
 );

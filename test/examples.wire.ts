@@ -122,7 +122,7 @@ describe('token-stream.js', () => {
     const tokens = cut.events.filter(({ type }) => type === 'token');
     expect(tokens.map(({ data }) => data).join('')).toBe(TEXT);
     expect(cut.events.at(-1)?.data).toBe(JSON.stringify({ tokens: tokens.length }));
-  }, 30_000);
+  });
 
   test('when an answer is no longer kept its stream ends for good: 204', async () => {
     const { app } = await run('token-stream.js', { KEEP_MS: '100' });
@@ -152,7 +152,7 @@ describe('token-stream.js', () => {
     // The page has closed it; where a stream is only over, the browser asks again.
     await expect.poll(() => closed, { timeout: DEADLINE_MS }).toHaveLength(1);
     expect(asked).toHaveLength(1);
-  }, 30_000);
+  });
 });
 
 describe('notifications.js', () => {
@@ -202,7 +202,7 @@ describe('notifications.js', () => {
     await expect
       .poll(() => page.locator('li').allTextContents(), { timeout: DEADLINE_MS })
       .toEqual(['Hello, Ada']);
-  }, 30_000);
+  });
 });
 
 describe('dashboard.js', () => {
@@ -230,7 +230,7 @@ describe('dashboard.js', () => {
     await expect.poll(() => orders.textContent(), { timeout: DEADLINE_MS }).toBe('2');
     await page.locator('button').click();
     await expect.poll(() => orders.textContent(), { timeout: DEADLINE_MS }).toBe('3');
-  }, 30_000);
+  });
 });
 
 describe('publish.py and publish.sh', () => {
@@ -275,7 +275,7 @@ describe('publish.py and publish.sh', () => {
       expect(connections()).toBe(2);
       const { counters } = await server.stats();
       expect(counters.events_accepted_total).toBe(1);
-    }, 30_000);
+    });
 
     test('says what is wrong, and fails', async () => {
       const server = await hostedForTest(withKey);

@@ -112,7 +112,7 @@ describe('--max-age', () => {
     );
     const { counters } = await server.stats();
     expect(counters.closed.aged).toBe(3);
-  }, 15_000);
+  });
 });
 
 function lastEnd(line: Line): string | undefined {

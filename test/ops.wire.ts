@@ -386,5 +386,5 @@ describe('--memory-budget', () => {
     await admitted.waitForId(last);
     await control.waitForId(last);
     expect(control.closed).toBe(false);
-  }, 60_000);
+  });
 });

@@ -24,7 +24,7 @@ const WITHIN = { timeout: DEADLINE_MS };
 let browser: Browser;
 beforeAll(async () => {
   browser = await launchChromium();
-}, 30_000);
+});
 afterAll(() => browser.close());
 
 /**

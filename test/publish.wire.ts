@@ -475,4 +475,4 @@ test('publishers past a full admission queue are told 503 and when to come back;
     // All but the control line's first event, which came before them.
     expect([reader.eventCount, reader.gaps.length]).toEqual([control.line.eventCount - 1, 0]);
   }
-}, 60_000);
+});

@@ -34,7 +34,7 @@ afterEach(async () => {
 afterAll(async () => {
   await browser?.close();
   await run?.remove();
-}, 30_000);
+});
 
 /** The doctor's exit code tells of this machine, the others' whether they worked. */
 function expectSuccess(commands: readonly Ended[]): void {

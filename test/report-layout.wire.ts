@@ -66,7 +66,7 @@ let browser: Browser;
 beforeAll(async () => {
   for (const [name, page] of Object.entries(PAGES)) writeFileSync(fileOf(name), page());
   browser = await launchChromium();
-}, 60_000);
+});
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   await browser.close();

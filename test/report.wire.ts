@@ -56,7 +56,7 @@ beforeAll(async () => {
   browser = launched;
   if (load.exitCode !== 0) throw new Error(`holdline load: exit ${load.exitCode}, ${errors}`);
   report = JSON.parse(readFileSync(FILES.json, 'utf8')) as LoadReport;
-}, 60_000);
+});
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   await browser.close();

@@ -209,7 +209,7 @@ test('a reader that stalls and drains within what is kept misses nothing and is 
   const { counters } = await server.stats();
   expect(counters.gaps_total).toBe(0);
   expect(counters.lines_resumed_total).toBeGreaterThanOrEqual(lines.length);
-}, 30_000);
+});
 
 test('a reader slower than the feed is told each gap where its ids jump, and nowhere else', async () => {
   const server = await serverForTest();
@@ -235,7 +235,7 @@ test('a reader slower than the feed is told each gap where its ids jump, and now
     gaps_total: slow.gaps.length,
     gaps_slow_total: slow.gaps.length,
   });
-}, 30_000);
+});
 
 test('a peer that vanished without closing is given up about ten seconds after it stalled, and counted', async () => {
   const { value, leftMs } = vanishing();
@@ -249,7 +249,7 @@ test('a peer that vanished without closing is given up about ten seconds after i
   });
   await control.waitForId(last);
   expect([control.eventCount, control.gaps.length]).toEqual([20 * EVENTS_PER_BATCH, 0]);
-}, 30_000);
+});
 
 test.each([
   ['latest', undefined],
@@ -292,5 +292,4 @@ test.each([
       false,
     ]);
   },
-  30_000,
 );

@@ -86,7 +86,7 @@ async function readWithUndici(url: string): Promise<Reader> {
 let browser: Browser;
 beforeAll(async () => {
   browser = await launchChromium();
-}, 30_000);
+});
 afterAll(() => browser.close());
 
 async function readWithChromium(url: string, origin: string): Promise<Reader> {
@@ -126,7 +126,7 @@ describe.each(READERS)('%s', (_name, open) => {
     const until = await read();
     await publishAll(server);
     expect(await until(VECTORS.length)).toEqual(expected(VECTORS));
-  }, 30_000);
+  });
 
   test('reads every vector back from a replay', async () => {
     const { server, read } = await setUp();
@@ -135,7 +135,7 @@ describe.each(READERS)('%s', (_name, open) => {
     // URL.
     const until = await read('?last_event_id=0');
     expect(await until(VECTORS.length)).toEqual(expected(VECTORS));
-  }, 30_000);
+  });
 
   test('reads every vector back when each byte comes in a segment of its own', async () => {
     const { server, proxy, read } = await setUp();
@@ -145,7 +145,7 @@ describe.each(READERS)('%s', (_name, open) => {
     const until = await read();
     await publishAll(server, small);
     expect(await until(small.length)).toEqual(expected(small));
-  }, 30_000);
+  });
 
   test('reads 60 KB of UTF-8 back in pieces of 7 bytes, which cut characters and chunks anywhere', async () => {
     const { server, proxy, read } = await setUp();
@@ -157,7 +157,7 @@ describe.each(READERS)('%s', (_name, open) => {
     const until = await read();
     await publishAll(server, vectors);
     expect(await until(vectors.length)).toEqual(expected(vectors));
-  }, 30_000);
+  });
 
   test('reads 60 KB events back after stalls in the middle of them', async () => {
     const { server, proxy, read } = await setUp();
@@ -178,5 +178,5 @@ describe.each(READERS)('%s', (_name, open) => {
     const { counters } = await server.stats();
     expect(counters.lines_stalled_total).toBeGreaterThanOrEqual(3);
     expect(counters.gaps_total).toBe(0);
-  }, 30_000);
+  });
 });

@@ -483,4 +483,4 @@ test('past a full admission queue each message is told HOLDLINE_PUBLISH_BUSY; wh
     await reader.waitForId(Math.max(...accepted), 20_000);
     expect([reader.eventCount, reader.gaps.length]).toEqual([accepted.length, 0]);
   }
-}, 60_000);
+});

@@ -158,7 +158,7 @@ test('one that stalls and reads on within what is kept misses nothing and is tol
   const { lines, counters } = await server.stats();
   expect([lines.stalled, counters.gaps_total]).toEqual([0, 0]);
   await control.noticedNothing();
-}, 30_000);
+});
 
 test('lines larger than a message stall and go on whole, too', async () => {
   const { server, control } = await setUp({
@@ -177,7 +177,7 @@ test('lines larger than a message stall and go on whole, too', async () => {
   await line.waitForId(last, 2 * DEADLINE_MS);
   expect([line.eventCount, line.gaps]).toEqual([400, []]);
   await control.noticedNothing();
-}, 30_000);
+});
 
 test('a reader slower than the feed is told each gap where its ids jump, and nowhere else', async () => {
   const { server, control } = await setUp({ heartbeat: '60s' });
@@ -200,7 +200,7 @@ test('a reader slower than the feed is told each gap where its ids jump, and now
     gaps_slow_total: slow.gaps.length,
   });
   await control.noticedNothing();
-}, 30_000);
+});
 
 test('--slow latest: it goes on with the newest event and is told what it missed', async () => {
   const { server, control } = await setUp({ slow: 'latest', heartbeat: '60s' });
@@ -217,7 +217,7 @@ test('--slow latest: it goes on with the newest event and is told what it missed
   expect(reader.gaps).toEqual(ids.jumps);
   expect((await server.stats()).counters).toMatchObject({ slow_latest_total: 1 });
   await control.noticedNothing();
-}, 30_000);
+});
 
 test('--slow close: it gets whole messages, the end line `slow` and close code 1013', async () => {
   const { server, control } = await setUp({ slow: 'close', heartbeat: '60s' });
@@ -239,7 +239,7 @@ test('--slow close: it gets whole messages, the end line `slow` and close code 1
   await again.waitForId(last);
   expect(again.gaps, 'whoever comes back is told').toMatchObject([{ after: reader.lastId }]);
   await control.noticedNothing();
-}, 30_000);
+});
 
 test('one that is stalled when the server drains has its messages, the end line and 1012 when it reads on', async () => {
   const { server } = await setUp({
@@ -260,7 +260,7 @@ test('one that is stalled when the server drains has its messages, the end line 
   await reader.waitForClose(2 * DEADLINE_MS);
   expect([reader.end?.code, reader.closeFrame?.code, ids.jumps]).toEqual(['draining', 1012, []]);
   expect(await server.exited()).toBe(0);
-}, 30_000);
+});
 
 /** Resolves when the kernel has the bytes, or the connection is gone. */
 function handOver(line: WebSocketLine, bytes: Buffer): Promise<void> {
@@ -345,7 +345,7 @@ test('a client that pings without end and reads no pong is closed, and comes bac
   await again.waitForId(meanwhile);
   expect([ids.jumps, again.gaps]).toEqual([[], []]);
   await control.noticedNothing();
-}, 60_000);
+});
 
 test('a peer that vanished, one that answers no ping, and one that stalls for good are closed within the idle time; others stay', async () => {
   const { value, leftMs } = silent();
@@ -367,4 +367,4 @@ test('a peer that vanished, one that answers no ping, and one that stalls for go
     gaps_total: 0,
   });
   await control.noticedNothing();
-}, 50_000);
+});

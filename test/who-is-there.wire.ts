@@ -208,7 +208,7 @@ describe('to end', () => {
     expect(bob.closed).toBe(false);
     const { counters } = server.stats();
     expect([counters.closed.revoked, counters.revocations_total]).toEqual([1_000, 2]);
-  }, 20_000);
+  });
 
   test.each([
     ['', OPS, 400, 'HOLDLINE_BAD_QUERY'],

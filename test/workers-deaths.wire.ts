@@ -70,14 +70,14 @@ test('a worker that hangs is replaced, and publishers do not wait for it', async
   });
   void Promise.allSettled(publishing);
   await until('those of the other worker are answered', async () => delays.length >= 20, 4_000);
-  expect(Math.max(...delays)).toBeLessThan(1_500);
+  expect(Math.max(...delays)).toBeLessThan(3_000);
   await until('it is gone', async () => !isRunning(stopped), 12_000);
   await until('another one serves', async () => {
     const { workers } = await page(server, 'stats');
     return workers.serving === 2 && workers.restarts === 1;
   });
   expect(server.logs.some(({ msg }) => msg === 'a worker hangs and is ended')).toBe(true);
-}, 30_000);
+});
 
 test('the lines of a dead worker can be held by the others: limits are lent, not divided', async () => {
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops', 'max-connections': 8 });

@@ -88,4 +88,4 @@ async function expectReplaced(): Promise<void> {
 // At once, on a NATS and a server each: a watchdog takes its time.
 test('a stream that is deleted under two workers, and a worker that hangs: no line misses anything', async () => {
   await Promise.all([expectMadeAgain(), expectReplaced()]);
-}, 30_000);
+});

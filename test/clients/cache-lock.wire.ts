@@ -11,7 +11,7 @@ import { launchChromium } from '../support/sources.js';
 let browser: Browser;
 beforeAll(async () => {
   browser = await launchChromium();
-}, 30_000);
+});
 afterAll(() => browser.close());
 
 const TABS = 3;
@@ -51,7 +51,7 @@ test("with cache: 'no-store' all three wait at once, and have every event", asyn
   for (const page of pages)
     await page.waitForFunction('seen.length >= 10', undefined, { timeout: 10_000 });
   expect(await seen()).toEqual([all, all, all]);
-}, 30_000);
+});
 
 test('without it one waits, and the others miss what is published meanwhile', async () => {
   const { server, seen } = await openTabs('{}');
@@ -68,4 +68,4 @@ test('without it one waits, and the others miss what is published meanwhile', as
     (await seen()).filter((events) => events.includes('missed')).length;
   await expect.poll(having, { timeout: 5_000 }).toBe(1);
   expect(await having()).toBe(1);
-}, 30_000);
+});

@@ -200,7 +200,7 @@ describe('a full server', () => {
     expect(stats.counters.sockets_refused_total).toBe(0);
     // None is held as long as it would take one of the last places.
     expect((await ask(server)).afterMs).toBeLessThan(1_000);
-  }, 30_000);
+  });
 
   test('that drains tells held ones at once, and holds no more', async () => {
     const { server, holder } = await fullServer({

@@ -72,7 +72,7 @@ function ofPackage(url: string, offered: string[]): Promise<string> {
 let browser: Browser;
 beforeAll(async () => {
   browser = await launchChromium();
-}, 30_000);
+});
 afterAll(() => browser.close());
 
 test('ws and Chromium open with one that is allowed, and not with none', async () => {

@@ -22,7 +22,7 @@ export function begunBefore<T>(begin: (atEnd: AtEnd) => Promise<T>): () => Begun
     const value = await begin((end) => void ends.push(end));
     const atMs = performance.now();
     begun = { value, leftMs: (ms) => Math.max(1_000, ms - (performance.now() - atMs)) };
-  }, 30_000);
+  });
   afterAll(async () => {
     for (const end of ends.toReversed()) await end();
   });

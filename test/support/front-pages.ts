@@ -14,7 +14,7 @@ export function sharedFrontBrowser(): OpenFront {
   let browser: Browser;
   beforeAll(async () => {
     browser = await launchChromium([`--host-resolver-rules=MAP ${FRONT_HOST} 127.0.0.1`]);
-  }, 30_000);
+  });
   afterAll(() => browser.close());
   return async (origin) => {
     // A context of its own has connections of its own.

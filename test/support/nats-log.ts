@@ -100,7 +100,7 @@ export function texts(entries: readonly LoggedEntry[]): string[] {
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,
-  deadlineMs = 10_000,
+  deadlineMs = 20_000,
 ): Promise<void> {
   const untilMs = performance.now() + deadlineMs;
   while (!(await isSo())) {

@@ -11,7 +11,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { onTestFinished } from 'vitest';
 import { lastingPort } from './front.js';
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 20_000;
 
 export class NatsServer {
   readonly port: number;

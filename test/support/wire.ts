@@ -8,7 +8,7 @@ import { connect, type Socket } from 'node:net';
  * How long a test waits for a condition before it fails; generous, because nothing waits for it
  * when all is well.
  */
-export const DEADLINE_MS = 5_000;
+export const DEADLINE_MS = 15_000;
 
 /**
  * Something that changes: `waitFor` looks at a condition after each change, and fails in words at

@@ -35,7 +35,7 @@ export function workerOf({ id }: { readonly id: number }): number {
 export async function until<Value>(
   what: string,
   look: () => Promise<Value | undefined | false>,
-  deadlineMs = 10_000,
+  deadlineMs = 20_000,
 ): Promise<Value> {
   const untilMs = performance.now() + deadlineMs;
   for (;;) {

@@ -11,8 +11,11 @@ import { Program } from './program.js';
 
 /** What servers here tell clients to wait, ms. */
 export const RETRY_MS = 400;
-/** Clients have least delays of their own, up to a second, and double them. */
-export const BACK_MS = 8_000;
+/**
+ * Clients have least delays of their own, up to a second, and double them; an interpreter takes
+ * seconds to start where both cores are busy.
+ */
+export const BACK_MS = 30_000;
 
 export function serverWith(flags: Flags): Promise<HostedServer> {
   return hostedForTest({ retry: `${RETRY_MS}ms`, ...flags });
