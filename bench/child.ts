@@ -268,7 +268,7 @@ export class Child {
 export function startNode(
   name: string,
   file: URL,
-  core: number,
+  core: number | undefined,
   nodeFlags: string[] = [],
   env: Record<string, string> = {},
 ): Child {

@@ -51,12 +51,12 @@ export type IsolationVerdict =
   /** It is over the limit, and the client was late by so much. Discarded. */
   | 'client';
 
-/** A p99 may double beside another channel's trouble, and may always be so much. */
+/** By how much a p99 may move beside another channel's trouble: the larger of the two. */
 const TIMES_MAX = 2;
-const FLOOR_MS = 10;
+const MOVE_MS_MAX = 10;
 
 export function limitMsOf(aloneP99Ms: number): number {
-  return Math.max(TIMES_MAX * aloneP99Ms, FLOOR_MS);
+  return Math.max(TIMES_MAX * aloneP99Ms, aloneP99Ms + MOVE_MS_MAX);
 }
 
 /**
@@ -83,7 +83,8 @@ export interface IsolationFigures {
   p99MsOfRounds: number[];
   limitMs: number;
   isKept: boolean;
-  serverCoreShare: number;
+  /** Of all processes of the server, in cores. */
+  serverCpuShare: number;
   /** What the load did in a second: events, or lines of the herd that came back. */
   loadPerSecond: number;
   faults: number;
@@ -125,7 +126,7 @@ function figuresOf(
     p99MsOfRounds: own.map(({ beside }) => beside.latencyMs.p99),
     limitMs,
     isKept: p99Ms <= limitMs,
-    serverCoreShare: middle(({ beside }) => beside.serverCoreShare ?? beside.serverCpuShare),
+    serverCpuShare: middle(({ beside }) => beside.serverCpuShare),
     loadPerSecond: middle(({ loaded }) => loadPerSecond(loaded)),
     faults: own.reduce(
       (sum, { alone, beside }) => sum + faultsOf(alone.check) + faultsOf(beside.check),
@@ -156,7 +157,7 @@ export function describeIsolation({ figures }: IsolationSummary): string {
       'limit',
       '',
       'the load did',
-      'server core',
+      'server CPU',
       'kept',
     ],
     figures.map((one) => [
@@ -170,7 +171,7 @@ export function describeIsolation({ figures }: IsolationSummary): string {
       ms(one.limitMs),
       Number.isNaN(one.p99Ms) ? '–' : one.isKept ? 'kept' : 'MOVED',
       loadWords(one),
-      percent(one.serverCoreShare),
+      percent(one.serverCpuShare),
       roundsLeft(one),
     ]),
   );

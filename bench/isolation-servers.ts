@@ -31,6 +31,12 @@ const TARGETS_OF: Record<IsolationServerName, readonly TargetName[]> = {
   'workers-lmdb': ['holdline-workers', 'holdline-lmdb'],
 };
 
+/**
+ * The thread of a log, workers and V8's helpers have the cores that are free, as in production: on
+ * one core what is measured is how the system shares it among them.
+ */
+const IS_PINNED = false;
+
 /** The server that holds all lines, and where it is published to. */
 export interface IsolationServer {
   server: Running;
@@ -46,11 +52,11 @@ export async function startIsolationServer(name: IsolationServerName): Promise<I
   if (name === 'nats-node') return startTwoNodes();
   if (name === 'workers-lmdb') return startWorkersOnDisk();
   const settings = name === 'lmdb' ? { durability: 'sync' } : {};
-  const server = await startTarget(TARGETS_OF[name][0]!, settings);
+  const server = await startTarget(TARGETS_OF[name][0]!, settings, IS_PINNED);
   return { server, publishPort: server.port };
 }
 
-/** All of them on the server's core: in production they are two machines. */
+/** In production they are two machines. */
 async function startTwoNodes(): Promise<IsolationServer> {
   const place = await makeLogPlace('holdline-nats');
   const started: Running[] = [];
@@ -60,7 +66,7 @@ async function startTwoNodes(): Promise<IsolationServer> {
   };
   try {
     for (let node = 0; node < 2; node++)
-      started.push(await startTarget('holdline-nats', { log: place.log }));
+      started.push(await startTarget('holdline-nats', { log: place.log }, IS_PINNED));
     const [published, tailing] = started as [Running, Running];
     const cpuSeconds = (): number => published.cpuSeconds() + tailing.cpuSeconds();
     const server = { ...tailing, logPid: place.pid, cpuSeconds, stop };
@@ -74,7 +80,7 @@ async function startTwoNodes(): Promise<IsolationServer> {
 async function startWorkersOnDisk(): Promise<IsolationServer> {
   const place = await makeLogPlace('holdline-lmdb');
   try {
-    const running = await startTarget('holdline-workers', { log: place.log });
+    const running = await startTarget('holdline-workers', { log: place.log }, IS_PINNED);
     const stop = async (): Promise<void> => {
       await running.stop();
       await place.remove();

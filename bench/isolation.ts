@@ -269,7 +269,7 @@ function describeRound({ server, load, alone, beside, loaded, verdict }: Isolati
     `${ISOLATION_TITLES[server]}: alone ${latency(alone)}`,
     `beside ${load} ${latency(beside)}: ${verdict}`,
     `sent late p99 ${ms(beside.latenessMs.p99)}, read late ${ms(beside.readLateMs)}, answered p99 ${ms(beside.answerMs.p99)}`,
-    `cores ${percent(beside.serverCoreShare)} and ${percent(beside.clientCoreShare)}`,
+    `server ${percent(beside.serverCpuShare)} of a core, cores ${percent(beside.serverCoreShare)} and ${percent(beside.clientCoreShare)} busy`,
     ...(beside.logCpuShare === null ? [] : [`nats-server ${percent(beside.logCpuShare)}`]),
     `the load: ${short(published / seconds)} events/s, ${refused} refused, ${skipped} skipped, ${short(readBytes / seconds / 1e6)} MB/s read` +
       (load === 'herd' ? `, ${waves} waves, the slowest line ${ms(slowestLineMs)}` : ''),

@@ -140,13 +140,18 @@ export function absence(name: TargetName): string | undefined {
   return name === 'nchan' ? nchanAbsence() : undefined;
 }
 
-export function startTarget(name: TargetName, settings: object = {}): Promise<Running> {
+/** `isPinned`: Holdline's processes are free on all cores without it; others always have one. */
+export function startTarget(
+  name: TargetName,
+  settings: object = {},
+  isPinned = true,
+): Promise<Running> {
   if (name === 'send-loop') return startSendLoop();
-  if (name === 'holdline-workers') return startWorkers({ workers: 2, ...settings });
-  if (isLogTarget(name)) return startWithLog(name, settings);
+  if (name === 'holdline-workers') return startWorkers({ workers: 2, isPinned, ...settings });
+  if (isLogTarget(name)) return startWithLog(name, settings, isPinned);
   if (name === 'pushpin') return startPushpin();
   const server = NODE_SERVERS[name];
-  return server === undefined ? startNchan() : startNodeTarget(name, server, settings);
+  return server === undefined ? startNchan() : startNodeTarget(name, server, settings, isPinned);
 }
 
 /** The package is not among the dependencies: it is of no use but here. */
@@ -163,9 +168,10 @@ async function startNodeTarget(
   name: TargetName,
   server: NodeServer,
   settings: object,
+  isPinned: boolean,
 ): Promise<Running> {
   const file = new URL(`servers/${server}.ts`, import.meta.url);
-  const child = startNode(name, file, SERVER_CORE, ['--expose-gc'], {
+  const child = startNode(name, file, isPinned ? SERVER_CORE : undefined, ['--expose-gc'], {
     BENCH_SETTINGS: JSON.stringify(settings),
   });
   const { port, sendBufferBytes } = await orKill(
@@ -198,11 +204,20 @@ async function startNodeTarget(
 }
 
 /** A server with a fresh log of its own, unless the settings say where its log is. */
-async function startWithLog(name: LogTarget, settings: { log?: string }): Promise<Running> {
-  if (settings.log !== undefined) return startNodeTarget(name, 'holdline', settings);
+async function startWithLog(
+  name: LogTarget,
+  settings: { log?: string },
+  isPinned: boolean,
+): Promise<Running> {
+  if (settings.log !== undefined) return startNodeTarget(name, 'holdline', settings, isPinned);
   const place = await makeLogPlace(name);
   try {
-    const running = await startNodeTarget(name, 'holdline', { log: place.log, ...settings });
+    const running = await startNodeTarget(
+      name,
+      'holdline',
+      { log: place.log, ...settings },
+      isPinned,
+    );
     const stop = async (): Promise<void> => {
       await running.stop();
       await place.remove();
