@@ -146,12 +146,14 @@ test('a receipt whose time is over is not found again after a restart', async ()
 });
 
 test('a receipt that was kept before a restart has what was left of its time', async () => {
-  const wallMs = Date.now() - 100_000;
-  log = await openLmdbLog(directory, { clock: { ...SYSTEM_CLOCK, wallMs: () => wallMs } });
+  let wallMs = Date.now() - 100_000;
+  let nowMs = 0;
+  const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs, nowMs: () => nowMs };
+  log = await openLmdbLog(directory, { clock });
   await log.append(events('a1'), { key: 'k', digest: 'd', subscribers: 0 });
   await log.close();
-  let nowMs = 0;
-  log = await openLmdbLog(directory, { clock: { ...SYSTEM_CLOCK, nowMs: () => nowMs } });
+  wallMs += 100_000;
+  log = await openLmdbLog(directory, { clock });
   nowMs = 10_000;
   expect(await log.kept('k')).toMatchObject({ digest: 'd' });
   nowMs = 20_000;

@@ -48,7 +48,7 @@ export interface Costs {
   readonly frameBytes: number;
   /** Bytes of the largest write: a cork, or more with a build of uWebSockets.js that keeps them. */
   readonly writeBytesMax: number;
-  /** Bytes of a write at the highest rate. It is less than the largest, since events are not cut. */
+  /** Bytes of a write at the highest rate: less than the largest, since events are not cut. */
   readonly fullWriteBytes: number;
   /** With `--compress shared`, what it changes; undefined without. */
   readonly compression?: Compression | undefined;
