@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What the tests need beside Node: a Chromium (EventSource as browsers have it), a C compiler (native-notes, the send() loop of
-# the bench), nginx, haproxy and caddy (what stands in front of a server), nats-server (the distributed log), Python's requests and
+# What the tests need beside Node: a Chromium (EventSource as browsers have it; the one without a window takes less time), a C
+# compiler (native-notes, the send() loop of the bench), nginx, haproxy and caddy (what stands in front of a server), nats-server (the distributed log), Python's requests and
 # httpx (clients). Installs what is missing on Debian as root; elsewhere it says in words what to install, and the tests that need it will fail and say so.
 set -euo pipefail
 
 missing=()
 wanted=()
-if ! command -v chromium > /dev/null; then
-  missing+=(chromium)
-  wanted+=('chromium (the tests in test/browser.wire.ts)')
+if ! command -v chromium-headless-shell > /dev/null && ! command -v chromium > /dev/null; then
+  missing+=(chromium-headless-shell)
+  wanted+=('chromium-headless-shell or chromium (the tests in test/browser.wire.ts)')
 fi
 if ! command -v gcc > /dev/null; then
   missing+=(gcc)
@@ -52,8 +52,10 @@ if command -v apt-get > /dev/null && [[ "$(id -u)" == 0 ]]; then
   options=(-qq -o DPkg::Lock::Timeout=300)
   # dpkg's words for each package go to a file; they are only of interest when it fails.
   log=$(mktemp)
-  if apt-get "${options[@]}" update > "$log" 2>&1 \
-    && apt-get "${options[@]}" install --yes --no-install-recommends "${missing[@]}" >> "$log" 2>&1 < /dev/null; then
+  apt-get "${options[@]}" update > "$log" 2>&1 || true
+  # Older releases have the browser only.
+  apt-cache show chromium-headless-shell > /dev/null 2>&1 || missing=("${missing[@]/chromium-headless-shell/chromium}")
+  if apt-get "${options[@]}" install --yes --no-install-recommends "${missing[@]}" >> "$log" 2>&1 < /dev/null; then
     rm -f "$log"
     exit 0
   fi

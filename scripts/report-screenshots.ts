@@ -13,6 +13,7 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
+import { chromiumPath } from './chromium-path.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const FOLDER = fileURLToPath(new URL('../test/out/reports/', import.meta.url));
@@ -62,7 +63,7 @@ function tool(name: string, args: readonly string[]): string {
 
 async function photograph(files: readonly string[]): Promise<void> {
   const browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
+    executablePath: chromiumPath(),
     args: ['--no-sandbox', '--disable-gpu'],
   });
   try {

@@ -8,6 +8,7 @@ import { EventSource as PackageEventSource } from 'eventsource';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { EventSource as UndiciEventSource } from 'undici';
 import { onTestFinished } from 'vitest';
+import { chromiumPath } from '../../scripts/chromium-path.js';
 import { DEADLINE_MS } from './wire.js';
 
 /** What a page's listener was given. */
@@ -75,7 +76,7 @@ export async function servePage(): Promise<string> {
 /** Debian's Chromium, with nothing that reaches out. */
 export function launchChromium(more: readonly string[] = []): Promise<Browser> {
   return chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
+    executablePath: chromiumPath(),
     args: [
       '--no-sandbox',
       '--disable-gpu',
