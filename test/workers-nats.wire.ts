@@ -34,11 +34,15 @@ async function expectMadeAgain(): Promise<void> {
   }
   expect(ids).toEqual(ids.toSorted((one, other) => one - other));
   // Of 8 connections both workers have some, but once in 128.
-  await until('both are up again', async () => {
-    const asked = Array.from({ length: 8 }, () => server.request('GET', '/-/ready'));
-    const answers = (await Promise.all(asked)).map(jsonOf) as { readonly log: string }[];
-    return answers.every(({ log }) => log === 'up');
-  });
+  await until(
+    'both are up again',
+    async () => {
+      const asked = Array.from({ length: 8 }, () => server.request('GET', '/-/ready'));
+      const answers = (await Promise.all(asked)).map(jsonOf) as { readonly log: string }[];
+      return answers.every(({ log }) => log === 'up');
+    },
+    45_000,
+  );
   // A reader that comes back from before is told of the gap, and given what there is.
   const late = new Follower(server, 'a', ids[0]!);
   await until('what there is', async () => late.all.length === 2);
@@ -88,4 +92,4 @@ async function expectReplaced(): Promise<void> {
 // At once, on a NATS and a server each: a watchdog takes its time.
 test('a stream that is deleted under two workers, and a worker that hangs: no line misses anything', async () => {
   await Promise.all([expectMadeAgain(), expectReplaced()]);
-});
+}, 120_000);

@@ -74,6 +74,8 @@ export class Publisher {
   #inFlightBytes = 0;
   #lastToken = 0;
   #lastAnswerMs = 0;
+  /** Until then the loop was held: what NATS has answered meanwhile may not have been read. */
+  #heldUntilMs = 0;
   #cancelCheck: (() => void) | undefined;
 
   constructor(nats: NatsConnection, clock: Clock, owner: PublisherOwner) {
@@ -237,8 +239,11 @@ export class Publisher {
   /** Looks again and again whether NATS still answers, while something waits. */
   #check(): void {
     if (this.#cancelCheck !== undefined) return;
+    const dueMs = this.#clock.nowMs() + CHECK_MS;
     this.#cancelCheck = this.#clock.later(CHECK_MS, () => {
       this.#cancelCheck = undefined;
+      const nowMs = this.#clock.nowMs();
+      if (nowMs - dueMs > CHECK_MS) this.#heldUntilMs = nowMs;
       this.#giveUpSilent();
       if (!this.isIdle) this.#check();
     });
@@ -248,7 +253,7 @@ export class Publisher {
     const nowMs = this.#clock.nowMs();
     const oldest = this.#oldest();
     if (oldest === undefined) return;
-    const quietMs = nowMs - Math.max(this.#lastAnswerMs, oldest.sinceMs);
+    const quietMs = nowMs - Math.max(this.#lastAnswerMs, oldest.sinceMs, this.#heldUntilMs);
     if (quietMs >= NATS_SILENT_MS_MAX) {
       this.#giveUp('NATS does not answer');
       this.#owner.silent();

@@ -274,7 +274,7 @@ export function holdsControl(trial: Trial, rounds: readonly Round[]): void {
  * Fair turns: the loop is never held for long, and the control line's events are hardly later than
  * in the quiet.
  */
-export function holdsTurns(trial: Trial, rounds: readonly Round[], loopMs = 50): void {
+export function holdsTurns(trial: Trial, rounds: readonly Round[], loopMs: number): void {
   trial.atMost(
     'loop delay, longest (median of rounds)',
     medianBy(rounds, ({ after }) => after.loopDelay.maxMs),
@@ -286,7 +286,7 @@ export function holdsTurns(trial: Trial, rounds: readonly Round[], loopMs = 50):
   trial.atMost(
     'control line p99, due → delivered, under attack',
     medianBy(rounds, ({ under }) => under['throughP99Ms']!),
-    quietMs + scaled(75, 50),
+    quietMs + scaled(100, 50),
     'ms',
   );
   trial.note(
