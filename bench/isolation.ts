@@ -25,6 +25,7 @@ import {
 } from './isolation-servers.js';
 import { latencyIn } from './latency.js';
 import { remarkOnDisk } from './log-place.js';
+import { pinnedWords } from './machine.js';
 import { checkOf, faultsOf, publishedIn } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
 import { ms, percent, short } from './table.js';
@@ -94,6 +95,7 @@ export async function measureIsolation(
     rounds,
     summary,
     remarks,
+    pinned: pinnedWords('all cores'),
     table: describeIsolation(summary),
     passed: summary.figures.every(({ isKept, p99Ms }) => isKept || Number.isNaN(p99Ms)),
   };

@@ -41,11 +41,16 @@ export function describeMachine(): Machine {
     commit: git('rev-parse', '--short=12', '--verify', '--quiet', 'HEAD') || 'none',
     dirty: git('status', '--porcelain', '--', '.', ':!bench/results') !== '',
     openFiles: String(readFileLimit() ?? 'unknown'),
-    pinned: pinning
-      ? `server on core ${SERVER_CORE}, client and publisher on core ${CLIENT_CORE} (taskset)`
-      : 'not pinned',
+    pinned: pinnedWords(`core ${SERVER_CORE}`),
     sendBuffer: `Holdline ${OPTIONS.socketSendBufferBytes.default / 1024} KiB, others the kernel’s`,
   };
+}
+
+/** Where the processes run. */
+export function pinnedWords(serverPlace: string): string {
+  return pinning
+    ? `server on ${serverPlace}, client and publisher on core ${CLIENT_CORE} (taskset)`
+    : 'not pinned';
 }
 
 /** Share of a core that other processes may use without a remark. */

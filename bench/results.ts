@@ -61,6 +61,8 @@ export interface Measured<Parameters, Round, Summary> {
   rounds: Round[];
   summary: Summary;
   remarks: string[];
+  /** Where the processes ran, if that is not what the machine says of all subjects. */
+  pinned?: string;
   table: string;
   /** False when a promise that the subject checks was not kept: the bench then exits with 1. */
   passed?: boolean;
@@ -82,13 +84,13 @@ export function writeResult(
   measured: Measured<unknown, unknown, unknown>,
 ): string {
   const file = resultFile(subject, quick);
-  const { parameters, rounds, summary, remarks } = measured;
+  const { parameters, rounds, summary, remarks, pinned = machine.pinned } = measured;
   const result: Result = {
     subject,
     startedAt: startedAt.toISOString(),
     elapsedSeconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
     quick,
-    machine,
+    machine: { ...machine, pinned },
     parameters,
     rounds,
     summary,
