@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the tests need beside Node: a Chromium (EventSource as browsers have it; the one without a window takes less time), a C
-# compiler (native-notes, the send() loop of the bench), nginx, haproxy and caddy (what stands in front of a server), nats-server (the distributed log), Python's requests and
-# httpx (clients). Installs what is missing on Debian as root; elsewhere it says in words what to install, and the tests that need it will fail and say so.
+# compiler (native-notes, the send() loop of the bench), nginx, haproxy and caddy (what stands in front of a server), nats-server
+# (the distributed log), Python's requests and httpx (clients). Installs what is missing on Debian as root; elsewhere it says in words what to install, and the tests that need it will fail and say so.
 set -euo pipefail
 
 missing=()

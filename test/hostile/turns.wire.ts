@@ -98,7 +98,7 @@ test.each(GREEDY)(
   async (attack, begin, loopMs) => {
     await judge(
       casts(),
-      ['turns', attack, 'no socket holds the loop for more than 50 ms'],
+      ['turns', attack, `no socket holds the loop for more than ${LOOP_MS} ms`],
       { flags: KEYED, attack: begin },
       (trial, rounds) => {
         const sent = ({ attack: { sentUnits } }: Round): number => sentUnits!;

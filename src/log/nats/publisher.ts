@@ -244,13 +244,12 @@ export class Publisher {
       this.#cancelCheck = undefined;
       const nowMs = this.#clock.nowMs();
       if (nowMs - dueMs > CHECK_MS) this.#heldUntilMs = nowMs;
-      this.#giveUpSilent();
+      this.#giveUpSilent(nowMs);
       if (!this.isIdle) this.#check();
     });
   }
 
-  #giveUpSilent(): void {
-    const nowMs = this.#clock.nowMs();
+  #giveUpSilent(nowMs: number): void {
     const oldest = this.#oldest();
     if (oldest === undefined) return;
     const quietMs = nowMs - Math.max(this.#lastAnswerMs, oldest.sinceMs, this.#heldUntilMs);
