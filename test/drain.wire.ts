@@ -2,22 +2,14 @@
  * The end of a server's life: an end event on every line, /-/ready answers 503, nothing new is
  * accepted, exit 0.
  */
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, stalledLine } from './support/line.js';
+import { freePort } from './support/ports.js';
 import { KERNEL_BUFFERS, serverForTest } from './support/server.js';
 import { codeOf, HttpClient, jsonOf } from './support/wire.js';
 
 const END = /\nretry: (?:1\d\d|200)\nevent: end\ndata: \{"code":"draining","reconnect":true\}\n\n$/;
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
   test('every line gets what it is owed, the end event and the end of its stream; exit 0', async () => {

@@ -7,7 +7,7 @@ import type { Page } from 'playwright-core';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { DEPLOYED, type Change } from './support/deployed.js';
 import { FRONT_HOST, sharedFrontBrowser } from './support/front-pages.js';
-import { lastingPort } from './support/front.js';
+import { freePort } from './support/ports.js';
 import { SseLine } from './support/line.js';
 import { FaultProxy } from './support/proxy.js';
 import { sharedHosted } from './support/hosted.js';
@@ -78,7 +78,7 @@ describe.each(DEPLOYED)('%s', (name, proxyForTest) => {
   });
 
   test('a page that is refused comes back, gets its line, and returns to the next server', async () => {
-    const port = await lastingPort();
+    const port = await freePort();
     const flags = { 'allowed-hosts': FRONT_HOST, 'max-connections': 1, drain: '200ms', port };
     const former = await serverForTest(flags);
     const { tlsPort } = await proxyForTest(former.port, quick);

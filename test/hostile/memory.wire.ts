@@ -7,6 +7,7 @@ import { createConnection, createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { streamWriteBytesMax } from '../../src/native/builds.js';
 import { begunBefore } from '../support/begun.js';
+import { freePort } from '../support/ports.js';
 import { forEachOf, pause, type Figures } from './support/actor.js';
 import { sharedCasts, type Role } from './support/cast.js';
 import { frames } from './support/messages.js';
@@ -449,14 +450,6 @@ test(
   },
   ROUNDS_DEADLINE_MS,
 );
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /**
  * Connects to a port of its own, and closes first, so that as many sockets of the machine are in

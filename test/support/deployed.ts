@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import {
   CADDY_BESIDE_OTHERS,
   certificateForTest,
-  freePort,
   haproxyArguments,
   nginxArguments,
   nginxOfItsOwn,
   start,
   startCaddy,
 } from './front.js';
+import { freePort } from './ports.js';
 
 /** What a test changes in a configuration of scripts/deploy/ before it is started. */
 export type Change = (text: string) => string;

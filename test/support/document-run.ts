@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
-import { Program, freePort } from './program.js';
+import { freePort } from './ports.js';
+import { Program } from './program.js';
 import { Watched } from './wire.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

@@ -4,40 +4,14 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { onTestFinished } from 'vitest';
 import { makeCertificate } from './openssl.js';
+import { freePort } from './ports.js';
 import { DEADLINE_MS } from './wire.js';
-
-/**
- * A port of 127.0.0.1 on which nobody listened a moment ago; no proxy can say which one it picked
- * itself.
- */
-export async function freePort(wanted = 0): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(wanted, '127.0.0.1', resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-/**
- * A free port that the kernel gives to no outgoing connection, for a server that ends while others
- * go on connecting to it, and whose next takes its place. A port of the usual range may be taken
- * meanwhile, even by a connection to itself.
- */
-export async function lastingPort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const found = await freePort(port).catch(() => undefined);
-    if (found !== undefined) return found;
-  }
-}
 
 function canConnect(port: number): Promise<boolean> {
   return new Promise((resolve) => {

@@ -1,6 +1,6 @@
 /** A server on one port that is started again whenever it has been killed. */
 import { onTestFinished } from 'vitest';
-import { lastingPort } from './front.js';
+import { freePort } from './ports.js';
 import { TestServer, type Flags } from './server.js';
 
 export class KeptUp {
@@ -18,7 +18,7 @@ export class KeptUp {
   }
 
   static async start(flags: Flags): Promise<KeptUp> {
-    const kept = new KeptUp(await lastingPort(), flags);
+    const kept = new KeptUp(await freePort(), flags);
     onTestFinished(async () => {
       kept.#isOver = true;
       await kept.#starting;

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { onTestFinished } from 'vitest';
-import { lastingPort } from './front.js';
+import { freePort } from './ports.js';
 
 const DEADLINE_MS = 20_000;
 
@@ -42,7 +42,7 @@ export class NatsServer {
   }
 
   static async #startIn(folder: string, args: readonly string[]): Promise<NatsServer> {
-    const server = new NatsServer(await lastingPort(), folder, args);
+    const server = new NatsServer(await freePort(), folder, args);
     onTestFinished(async () => {
       await server.kill();
       rmSync(folder, { recursive: true, force: true });
@@ -131,7 +131,7 @@ function writeConfiguration(folder: string, configuration: string): void {
 
 /** A JetStream cluster of so many servers. */
 export async function natsCluster(count: number): Promise<readonly NatsServer[]> {
-  const routePorts = await Promise.all(Array.from({ length: count }, () => lastingPort()));
+  const routePorts = await Promise.all(Array.from({ length: count }, () => freePort()));
   const routes = routePorts.map((port) => `nats://127.0.0.1:${port}`);
   return Promise.all(
     routes.map((route, i) =>

@@ -1,7 +1,5 @@
 /** A program that a test starts, waits for, and leaves no trace of. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { Watched } from './wire.js';
 
@@ -93,13 +91,4 @@ export function programForTest(
   const program = new Program(command, args, options);
   onTestFinished(() => program.kill());
   return program;
-}
-
-/** A port of this machine that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
