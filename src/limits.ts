@@ -1096,6 +1096,12 @@ export const LOG_RESTART_MS_MAX = 5_000;
 export const LOG_OUTCOME_MS_MAX = 3_000;
 
 /**
+ * Time that a process that exits waits for the transaction that its log's thread is in, ms; then it
+ * is killed, which a log stands. log/lmdb/thread-handle.ts
+ */
+export const LOG_EXIT_MS_MAX = 5_000;
+
+/**
  * Time until NATS takes a connection when a server starts, ms. log/nats/connection.ts
  */
 export const NATS_OPEN_MS_MAX = 10_000;

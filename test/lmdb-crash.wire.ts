@@ -1,11 +1,18 @@
 /** What a log on disk keeps when its process, or only its thread, ends in the middle of work. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { LoggedEntry } from '../src/core/event.js';
 import { event, events, namesOf, readAll } from './log-contract.js';
 import { crashRound } from './support/crash-log.js';
 import { logDirectory, openLmdbLog, until } from './support/lmdb-log.js';
+
+const EXITING = fileURLToPath(new URL('support/exiting-appender.ts', import.meta.url));
 
 let directory: string;
 beforeEach(() => {
@@ -28,6 +35,22 @@ test('a process that is killed loses nothing that was acknowledged, and gives no
   expect(known.size).toBeGreaterThan(300);
 });
 
+test('a process that exits while its log writes does end', async () => {
+  const ends = Array.from({ length: 8 }, async (_, index) => {
+    const own = join(directory, String(index));
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', EXITING, own, String(20 + 7 * index)],
+      { stdio: ['ignore', 'ignore', 'inherit'] },
+    );
+    const kill = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    const [code] = (await once(child, 'exit')) as [number | null];
+    clearTimeout(kill);
+    return code;
+  });
+  expect(await Promise.all(ends)).toEqual(ends.map(() => 7));
+});
+
 /** The threads that logs have spoken to. */
 function spyOnThreads(): Worker[] {
   const workers: Worker[] = [];
@@ -43,6 +66,13 @@ function spyOnThreads(): Worker[] {
   return workers;
 }
 
+/** Ends a thread by an error of its own, between two turns, as a fault in it would. */
+async function crash(thread: Worker): Promise<void> {
+  const ended = new Promise((resolve) => void thread.once('exit', resolve));
+  thread.postMessage(undefined);
+  await ended;
+}
+
 describe('a thread that ends', () => {
   test('is started again; each append in flight was committed whole or refused, in order', async () => {
     const workers = spyOnThreads();
@@ -55,7 +85,7 @@ describe('a thread that ends', () => {
     const question = log.history.newest('a', { through: 1, eventsMax: 1, bytesMax: 1 });
     await new Promise(setImmediate);
     const ended = Promise.allSettled([...given, question]);
-    await workers[0]!.terminate();
+    await crash(workers[0]!);
     await until(() => !log.state.isUp);
     expect(log.state.problem).toMatch(/started again/);
     await expect(log.append(events('a99'))).rejects.toMatchObject({
@@ -81,7 +111,7 @@ describe('a thread that ends', () => {
     const workers = spyOnThreads();
     const log = await openLmdbLog(directory, { durability: 'async' });
     const given = await Promise.all([log.append(events('a1')), log.append(events('a2'))]);
-    await workers[0]!.terminate();
+    await crash(workers[0]!);
     await until(() => !log.state.isUp);
     await until(() => log.state.isUp);
     const [id] = await log.append(events('a3'));

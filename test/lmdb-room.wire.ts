@@ -3,6 +3,7 @@ import { closeSync, fstatSync, openSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readHead, readPages } from '../dist/log/lmdb/data-file.js';
+import { EndGate } from '../dist/log/lmdb/end-gate.js';
 import { loadLogLibc } from '../dist/log/lmdb/libc.js';
 import type { ThreadData } from '../dist/log/lmdb/messages.js';
 import { packEntries, unpackEntries } from '../dist/log/lmdb/packing.js';
@@ -17,7 +18,7 @@ let directory = '';
 let store: Store;
 
 function openStore(more: Partial<ThreadData> = {}): Promise<Store> {
-  return Store.open({ ...PLAIN_LOG, directory, ...more });
+  return Store.open({ ...PLAIN_LOG, directory, gateWord: new EndGate().word, ...more });
 }
 
 function path(): string {

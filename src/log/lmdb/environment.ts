@@ -8,6 +8,7 @@ import type { Database, RootDatabase } from 'lmdb';
 import { asError, HoldlineError } from '../../errors.js';
 import { LOG_ROOM_KEPT_BYTES } from '../../limits.js';
 import { DATA_FILE, readHead } from './data-file.js';
+import { EndGate } from './end-gate.js';
 import { makeDirectory } from './make-directory.js';
 
 /** The one that is written; a log of a higher one is refused. */
@@ -77,28 +78,36 @@ export async function openTables(
   {
     readOnly = false,
     isCopy = false,
-  }: { readonly readOnly?: boolean; readonly isCopy?: boolean } = {},
+    gate = new EndGate(),
+  }: {
+    readonly readOnly?: boolean;
+    readonly isCopy?: boolean;
+    readonly gate?: EndGate;
+  } = {},
 ): Promise<OpenTables> {
   checkDirectory(directory, readOnly, isCopy);
   const { open, ABORT } = await loadLmdb();
   let root: RootDatabase<Buffer, Buffer>;
   try {
-    root = open<Buffer, Buffer>({
-      ...BINARY,
-      path: directory,
-      maxDbs: 16,
-      // A commit is one fdatasync(2) and one synchronous write of the page that ends it.
-      overlappingSync: false,
-      noSubdir: false,
-      readOnly,
-    });
+    root = gate.within(() =>
+      open<Buffer, Buffer>({
+        ...BINARY,
+        path: directory,
+        maxDbs: 16,
+        // A commit is one fdatasync(2) and one synchronous write of the page that ends it.
+        overlappingSync: false,
+        noSubdir: false,
+        readOnly,
+      }),
+    );
   } catch (error) {
     throw damaged(asError(error).message);
   }
   try {
     const schema = schemaOf(root);
     if (schema === undefined && readOnly) throw bad('there is no log in the directory');
-    const table = (name: string): Table => root.openDB<Buffer, Buffer>(name, BINARY);
+    const table = (name: string): Table =>
+      gate.within(() => root.openDB<Buffer, Buffer>(name, BINARY));
     const tables: Tables = {
       root,
       abort: ABORT,

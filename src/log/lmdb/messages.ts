@@ -22,6 +22,8 @@ export interface ThreadData {
   readonly policies: readonly KeepPolicy[];
   /** Size of the file that is given back when the disk is full; 0: none. */
   readonly ballastBytes: number;
+  /** Of the thread's {@link EndGate}, shared with who ends the thread. */
+  readonly gateWord: Int32Array;
 }
 
 /** A receipt to be kept until a time, ms since 1970. */

@@ -8,6 +8,7 @@ import {
   LOG_ROOM_KEPT_BYTES,
 } from '../../limits.js';
 import { ChannelRows, packPlace, readPlace, readRow } from './channel-rows.js';
+import { EndGate } from './end-gate.js';
 import { openTables, writeSchema, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { loadLogLibc } from './libc.js';
@@ -40,6 +41,7 @@ export interface Commitment {
 export class Store {
   readonly tables: Tables;
   readonly room: Room;
+  readonly #gate: EndGate;
   /** The newest id that was found when it was opened. */
   committedId = 0;
   #forgetting: Forgetting;
@@ -53,8 +55,13 @@ export class Store {
   /** Channel number from which {@link Store.sweep} goes on. */
   #sweptTo = 0;
 
-  private constructor(tables: Tables, room: Room, totals: Totals, data: ThreadData) {
+  private constructor(
+    { tables, gate, room }: Pick<Store, 'tables' | 'room'> & { readonly gate: EndGate },
+    totals: Totals,
+    data: ThreadData,
+  ) {
     this.tables = tables;
+    this.#gate = gate;
     this.room = room;
     this.#counts = new PageCounts(tables);
     this.#counts.count(room.pages);
@@ -68,13 +75,14 @@ export class Store {
    * when it is opened again; after a crash no id of a lease is given again.
    */
   static async open(data: ThreadData, newestId?: number): Promise<Store> {
-    const { tables, isNew } = await openTables(data.directory);
+    const gate = new EndGate(data.gateWord);
+    const { tables, isNew } = await openTables(data.directory, { gate });
     let room: Room | undefined;
     try {
       room = Room.open(data.directory, await loadLogLibc());
       const totals = isNew ? freshTotals(data.firstId) : readTotals(tables);
       if (totals === undefined) throw missingTotals();
-      const store = new Store(tables, room, totals, data);
+      const store = new Store({ tables, gate, room }, totals, data);
       if (isNew)
         store.#change(SMALL_CHANGE, () => {
           writeSchema(tables);
@@ -348,13 +356,15 @@ export class Store {
     const totals = { ...this.#totals };
     const rows = new ChannelRows(tables);
     let isDone = false;
-    tables.root.transactionSync(() => {
-      if (!change({ tables, totals, rows })) return tables.abort;
-      rows.write();
-      writeTotals(tables, totals);
-      isDone = true;
-      return undefined;
-    });
+    this.#gate.within(() =>
+      tables.root.transactionSync(() => {
+        if (!change({ tables, totals, rows })) return tables.abort;
+        rows.write();
+        writeTotals(tables, totals);
+        isDone = true;
+        return undefined;
+      }),
+    );
     if (isDone) this.#totals = totals;
   }
 

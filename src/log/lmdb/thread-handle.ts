@@ -2,11 +2,13 @@
  * The thread of a log, seen from outside: started, spoken to, and started again when it ends though
  * nobody asked it to.
  */
+import process from 'node:process';
 import { Worker } from 'node:worker_threads';
 import { backOffMs } from '../../back-off.js';
 import type { Clock } from '../../clock.js';
 import type { KeepPolicy } from '../../core/event-log.js';
-import { LOG_RESTART_MS, LOG_RESTART_MS_MAX } from '../../limits.js';
+import { LOG_EXIT_MS_MAX, LOG_RESTART_MS, LOG_RESTART_MS_MAX } from '../../limits.js';
+import { EndGate } from './end-gate.js';
 import type { FromThread, ThreadData, ToThread } from './messages.js';
 
 /** What the thread does, as its log hears of it. */
@@ -17,19 +19,22 @@ export interface ThreadEvents {
 }
 
 export class ThreadHandle {
-  #data: ThreadData;
+  #data: Omit<ThreadData, 'gateWord'>;
   readonly #clock: Clock;
   readonly #events: ThreadEvents;
   #worker: Worker | undefined;
+  /** Of the thread that was started last. */
+  #gate = new EndGate();
   /** Ends in a row, without a log that was open between them. */
   #ends = 0;
   #isStopped = false;
   #cancelRestart: (() => void) | undefined;
 
-  constructor(data: ThreadData, clock: Clock, events: ThreadEvents) {
+  constructor(data: Omit<ThreadData, 'gateWord'>, clock: Clock, events: ThreadEvents) {
     this.#data = data;
     this.#clock = clock;
     this.#events = events;
+    process.on('exit', this.#onExit);
     this.#start();
   }
 
@@ -51,11 +56,19 @@ export class ThreadHandle {
     this.#isStopped = true;
     this.#cancelRestart?.();
     await this.#worker?.terminate();
+    process.off('exit', this.#onExit);
   }
 
+  /** What follows ends the thread, and waits for that. */
+  readonly #onExit = (): void => {
+    if (!this.#gate.shut(LOG_EXIT_MS_MAX)) process.kill(process.pid, 'SIGKILL');
+  };
+
   #start(): void {
+    this.#gate = new EndGate();
+    const data: ThreadData = { ...this.#data, gateWord: this.#gate.word };
     const worker = new Worker(new URL('./thread.js', import.meta.url), {
-      workerData: this.#data,
+      workerData: data,
       execArgv: [],
     });
     this.#worker = worker;
