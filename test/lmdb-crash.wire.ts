@@ -69,7 +69,7 @@ function spyOnThreads(): Worker[] {
 /** Ends a thread by an error of its own, between two turns, as a fault in it would. */
 async function crash(thread: Worker): Promise<void> {
   const ended = new Promise((resolve) => void thread.once('exit', resolve));
-  thread.postMessage(undefined);
+  thread.postMessage(undefined, []);
   await ended;
 }
 

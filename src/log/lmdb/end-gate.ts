@@ -1,6 +1,6 @@
 /**
- * Keeps a thread from being ended in the middle of a transaction. lmdb holds a mutex from a
- * transaction's begin to its commit, across JavaScript, and takes it again when the thread ends: one
+ * Keeps a thread from being ended in the middle of a transaction. lmdb holds a mutex from the begin
+ * of a transaction to its commit, across JavaScript, and takes it again when the thread ends: one
  * that is ended between the two waits for itself, and a process that ends waits for its threads. So
  * whoever ends the thread shuts this gate first.
  */
