@@ -123,6 +123,7 @@ export default defineConfig({
           name: 'together',
           include: ['test/**/*.wire.ts', ...NO_UNITS],
           exclude: [...QUIET, ...ALONE],
+          isolate: false,
           // The build machines have two cores; these wait for nearly half of their time.
           maxWorkers: 4,
           sequence: { groupOrder: 0 },
