@@ -1,3 +1,4 @@
+/** When a load run takes its clients to have everything. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { emptyTally } from '../src/tools/load/clients/tally.js';
