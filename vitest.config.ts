@@ -50,6 +50,8 @@ const QUIET = [
     'workers-memory',
   ]),
   'test/native-notes.test.ts',
+  // Its snapshots have the whole heap of its process in them.
+  'bench/heap-snapshot.test.ts',
 ];
 
 /** Tests without a process or a server of their own: they need no fresh process each. */
@@ -59,7 +61,6 @@ const NO_UNITS = [
   ...['main', 'library', 'library-arguments', 'errors', 'token', 'memory'].map(
     (name) => `test/${name}.test.ts`,
   ),
-  'bench/heap-snapshot.test.ts',
   'bench/targets.test.ts',
 ];
 
@@ -123,6 +124,7 @@ export default defineConfig({
           name: 'together',
           include: ['test/**/*.wire.ts', ...NO_UNITS],
           exclude: [...QUIET, ...ALONE],
+          // Most of them only start processes, and none leaves anything behind in its own.
           isolate: false,
           // The build machines have two cores; these wait for nearly half of their time.
           maxWorkers: 4,
