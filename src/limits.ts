@@ -208,7 +208,7 @@ export const WORK_SLICE_MS = 2;
  * how fast that is is seen again every so many ms. Publishes of other channels stand behind as
  * much. core/append-window.ts
  */
-export const APPEND_WINDOW_BYTES_MIN = 64 * 1024;
+export const APPEND_WINDOW_BYTES_MIN = 8 * 1024;
 export const APPEND_WINDOW_BYTES_MAX = 1024 * 1024;
 export const APPEND_LATENCY_MS = 5;
 export const APPEND_PROBE_MS = 10_000;
