@@ -160,9 +160,7 @@ describe('health', () => {
     const base = await haproxyForTest(server().port, [...HAPROXY_FOR_STREAMS, 'option httpchk'], {
       server: 'check inter 20ms fall 1',
     });
-    await expect
-      .poll(async () => (await fetch(`${base}/-/health`)).status, { timeout: 5_000 })
-      .toBe(503);
+    await expect.poll(async () => (await fetch(`${base}/-/health`)).status).toBe(503);
     const faults = await faultsOf(base);
     expect(faults['answer']).toMatch(/^503: .*No server is available/);
     expect(faults['answer']).toContain(

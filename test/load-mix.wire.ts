@@ -143,7 +143,7 @@ describe('what a load counts', { timeout: 60_000 }, () => {
     const { status, report } = await loading;
     await server.publish('c', 'the end');
     for (const [name, data] of Object.entries(seen)) {
-      await expect.poll(() => data.at(-1), { timeout: 5000, message: name }).toBe('the end');
+      await expect.poll(() => data.at(-1), { message: name }).toBe('the end');
     }
     expect(seen.undici).toEqual(seen.eventsource);
     const ofRun = seen.eventsource.slice(0, -1).filter((data) => data !== 'not of the run');

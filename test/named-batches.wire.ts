@@ -517,7 +517,7 @@ describe('who may', () => {
     const closed = once(connection.socket, 'close');
     connection.destroy();
     await closed;
-    await expect.poll(() => server.stats().sockets.open, { timeout: 5000 }).toBe(0);
+    await expect.poll(() => server.stats().sockets.open).toBe(0);
     decide(true);
     await expect.poll(() => server.stats().counters.events_accepted_total).toBe(0);
     expect(server.stats().channels.known).toBe(0);

@@ -88,7 +88,7 @@ describe('haproxy finds the server', () => {
       server: 'check inter 20ms fall 1',
     });
     const port = Number(new URL(base).port);
-    await expect.poll(() => healthAt(port), { timeout: 5_000 }).toBe(health);
+    await expect.poll(() => healthAt(port)).toBe(health);
   });
 
   test('with the configuration that is deployed: UP, and DOWN when it is gone', async () => {
@@ -98,9 +98,9 @@ describe('haproxy finds the server', () => {
         .replace('frontend public', `frontend public\n  ${STATS.join('\n  ')}`)
         .replace('inter 1s', 'inter 20ms'),
     );
-    await expect.poll(() => healthAt(port), { timeout: 5_000 }).toBe('UP L7OK 200');
+    await expect.poll(() => healthAt(port)).toBe('UP L7OK 200');
     own.kill();
-    await expect.poll(() => healthAt(port), { timeout: 5_000 }).toMatch(/^DOWN L4/);
+    await expect.poll(() => healthAt(port)).toMatch(/^DOWN L4/);
   });
 });
 

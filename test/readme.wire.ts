@@ -167,9 +167,7 @@ async function expectPasses(configuration: string): Promise<void> {
   const nginx = new Program('nginx', ['-p', folder, '-c', 'nginx.conf']);
   onTestFinished(() => nginx.kill());
   const url = `http://127.0.0.1:${port}`;
-  await expect
-    .poll(() => fetch(`${url}/-/health`).then(({ status }) => status, String), { timeout: 5_000 })
-    .toBe(200);
+  await expect.poll(() => fetch(`${url}/-/health`).then(({ status }) => status, String)).toBe(200);
   const page = await browser.newPage();
   await page.goto(`${url}/-/health`);
   const passing = page.evaluate<string[]>(`(async () => {
@@ -247,7 +245,7 @@ test.each(GUIDES)(
         if (listened === '') expectPrinted(printed, code);
         else
           await expect
-            .poll(() => relative(run.listeners.at(-1)!.program.stdout), { timeout: 5_000 })
+            .poll(() => relative(run.listeners.at(-1)!.program.stdout))
             .toBe(relative(code));
       } else if (language === 'js') {
         const place = (scripts.get(heading) ?? 0) + 1;

@@ -182,9 +182,7 @@ describe('to end', () => {
       }
       lines.push(...some);
     }
-    await expect
-      .poll(() => server.stats().lines.open, { interval: 10, timeout: 5_000 })
-      .toBe(1_000);
+    await expect.poll(() => server.stats().lines.open, { interval: 10 }).toBe(1_000);
     const bob = await line(port, '/c', bearer(await tokenOf('bob')));
 
     expect(jsonOf(await end(port, '?user=ada'))).toEqual({ ended: 1_000, user: 'ada' });

@@ -213,7 +213,7 @@ test('rows of one worker reach the others, and a worker that begins later', asyn
     .toEqual([{ kind: 'revocation', key: 'ann', value: '1', untilMs }]);
   expect(workers[0]!.rows).toEqual([]);
   workers[1]!.child.kill();
-  await expect.poll(() => workers.length, { timeout: 5000 }).toBe(3);
+  await expect.poll(() => workers.length).toBe(3);
   await expect.poll(() => workers[2]!.log).toBeDefined();
   expect(await workers[2]!.log.rows.load('revocation')).toHaveLength(1);
   expect(await workers[2]!.log.rows.load('other')).toEqual([]);

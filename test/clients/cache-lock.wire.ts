@@ -66,6 +66,6 @@ test('without it one waits, and the others miss what is published meanwhile', as
   await server.statsUntil('the others ask', ({ counters }) => counters.polls_waited_total >= 2);
   const having = async (): Promise<number> =>
     (await seen()).filter((events) => events.includes('missed')).length;
-  await expect.poll(having, { timeout: 5_000 }).toBe(1);
+  await expect.poll(having).toBe(1);
   expect(await having()).toBe(1);
 });
