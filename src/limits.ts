@@ -1041,8 +1041,8 @@ export const LOG_REMOVALS_PER_STEP = 1_000;
  * One slice of reading between two commits: events and bytes, about 2 ms; a page has no more.
  * log/lmdb/pages.ts
  */
-export const LOG_READ_SLICE_EVENTS = 2_000;
-export const LOG_READ_SLICE_BYTES = 1024 * 1024;
+export const LOG_READ_SLICE_EVENTS = 250;
+export const LOG_READ_SLICE_BYTES = 256 * 1024;
 
 /**
  * Names of channels in a log on disk, about 100 B each there: above it those without an event are
