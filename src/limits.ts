@@ -1038,8 +1038,8 @@ export const LOG_SWEEP_MS = 1_000;
 export const LOG_REMOVALS_PER_STEP = 1_000;
 
 /**
- * One slice of reading between two commits: events and bytes, about 2 ms; a page has no more.
- * log/lmdb/pages.ts
+ * One slice of reading between two commits: events and bytes; a page has no more, and what is
+ * published meanwhile waits for it. log/lmdb/pages.ts
  */
 export const LOG_READ_SLICE_EVENTS = 250;
 export const LOG_READ_SLICE_BYTES = 256 * 1024;

@@ -104,27 +104,34 @@ export async function openTables(
     throw damaged(asError(error).message);
   }
   try {
-    const schema = schemaOf(root);
-    if (schema === undefined && readOnly) throw bad('there is no log in the directory');
-    const table = (name: string): Table =>
-      gate.within(() => root.openDB<Buffer, Buffer>(name, BINARY));
-    const tables: Tables = {
-      root,
-      abort: ABORT,
-      facts: table('facts'),
-      names: table('names'),
-      channels: table('channels'),
-      records: table('records'),
-      order: table('order'),
-      garbage: table('garbage'),
-      receipts: table('receipts'),
-      rows: table('rows'),
-    };
-    return { tables, isNew: schema === undefined };
+    return gate.within(() => tablesOf(root, ABORT, readOnly));
   } catch (error) {
     await root.close();
     throw error instanceof HoldlineError ? error : damaged(asError(error).message);
   }
+}
+
+function tablesOf(
+  root: RootDatabase<Buffer, Buffer>,
+  abort: object,
+  readOnly: boolean,
+): OpenTables {
+  const schema = schemaOf(root);
+  if (schema === undefined && readOnly) throw bad('there is no log in the directory');
+  const table = (name: string): Table => root.openDB<Buffer, Buffer>(name, BINARY);
+  const tables: Tables = {
+    root,
+    abort,
+    facts: table('facts'),
+    names: table('names'),
+    channels: table('channels'),
+    records: table('records'),
+    order: table('order'),
+    garbage: table('garbage'),
+    receipts: table('receipts'),
+    rows: table('rows'),
+  };
+  return { tables, isNew: schema === undefined };
 }
 
 /** Within the transaction that makes a log: says which schema it has. */

@@ -55,13 +55,9 @@ export class Store {
   /** Channel number from which {@link Store.sweep} goes on. */
   #sweptTo = 0;
 
-  private constructor(
-    { tables, gate, room }: Pick<Store, 'tables' | 'room'> & { readonly gate: EndGate },
-    totals: Totals,
-    data: ThreadData,
-  ) {
+  private constructor(tables: Tables, room: Room, totals: Totals, data: ThreadData) {
     this.tables = tables;
-    this.#gate = gate;
+    this.#gate = new EndGate(data.gateWord);
     this.room = room;
     this.#counts = new PageCounts(tables);
     this.#counts.count(room.pages);
@@ -75,14 +71,15 @@ export class Store {
    * when it is opened again; after a crash no id of a lease is given again.
    */
   static async open(data: ThreadData, newestId?: number): Promise<Store> {
-    const gate = new EndGate(data.gateWord);
-    const { tables, isNew } = await openTables(data.directory, { gate });
+    const { tables, isNew } = await openTables(data.directory, {
+      gate: new EndGate(data.gateWord),
+    });
     let room: Room | undefined;
     try {
       room = Room.open(data.directory, await loadLogLibc());
       const totals = isNew ? freshTotals(data.firstId) : readTotals(tables);
       if (totals === undefined) throw missingTotals();
-      const store = new Store({ tables, gate, room }, totals, data);
+      const store = new Store(tables, room, totals, data);
       if (isNew)
         store.#change(SMALL_CHANGE, () => {
           writeSchema(tables);
