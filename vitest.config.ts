@@ -106,8 +106,8 @@ class LongestFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    // uWebSockets.js keeps state in the process and aborts it when a worker thread ends with live
-    // sockets, so each file gets a process of its own.
+    // uWebSockets.js aborts the process when a worker thread ends with live sockets. It keeps state
+    // in the process, too, so most files get one of their own.
     pool: 'forks',
     isolate: true,
     setupFiles: ['test/support/built.ts'],

@@ -25,8 +25,14 @@ const OPENS_AT_ONCE = 8;
  * sent to it, and its time counts as none of the server's.
  */
 export async function startPushpin(): Promise<Running> {
-  const [http, control, push, subscribe, command] = await freePorts(5);
-  const settings: GripBackendSettings = { controlPort: control! };
+  const [http, control, push, subscribe, command] = await Promise.all([
+    freePort(),
+    freePort(),
+    freePort(),
+    freePort(),
+    freePort(),
+  ]);
+  const settings: GripBackendSettings = { controlPort: control };
   const backend = startNode(
     'the backend of pushpin',
     new URL('servers/grip-backend.ts', import.meta.url),
@@ -41,11 +47,11 @@ export async function startPushpin(): Promise<Running> {
   const child = new Child({
     name: 'pushpin',
     ...pushpinCommand(temporaryDirectory(), {
-      http: http!,
-      control: control!,
-      push: push!,
-      subscribe: subscribe!,
-      command: command!,
+      http: http,
+      control: control,
+      push: push,
+      subscribe: subscribe,
+      command: command,
       backend: backendPort,
     }),
     core: SERVER_CORE,
@@ -59,9 +65,9 @@ export async function startPushpin(): Promise<Running> {
     await backend.kill();
   };
   try {
-    await listening(control!, START_DEADLINE_MS);
-    await listening(http!, START_DEADLINE_MS);
-    await holdsLine(http!);
+    await listening(control, START_DEADLINE_MS);
+    await listening(http, START_DEADLINE_MS);
+    await holdsLine(http);
   } catch (error) {
     await stop();
     throw error;
@@ -70,7 +76,7 @@ export async function startPushpin(): Promise<Running> {
     [child.pid, ...childPids(child.pid)].reduce((total, pid) => total + of(pid), 0);
   return {
     name: 'pushpin',
-    port: http!,
+    port: http,
     publishPort: backendPort,
     opensAtOnce: OPENS_AT_ONCE,
     pid: child.pid,
@@ -92,11 +98,4 @@ async function holdsLine(port: number): Promise<void> {
   });
   stop.abort();
   if (!answer.ok) throw new Error(`pushpin answered ${answer.status}`);
-}
-
-/** Different ones. */
-async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) ports.add(await freePort());
-  return [...ports];
 }

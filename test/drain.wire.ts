@@ -5,7 +5,7 @@
 import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, stalledLine } from './support/line.js';
-import { freePort } from './support/ports.js';
+import { freePort } from '../bench/ports.js';
 import { KERNEL_BUFFERS, serverForTest } from './support/server.js';
 import { codeOf, HttpClient, jsonOf } from './support/wire.js';
 

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { EventSource } from 'eventsource';
 import type { Request } from 'playwright-core';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { freePort } from './support/ports.js';
+import { freePort } from '../bench/ports.js';
 import { programForTest, type Program } from './support/program.js';
 import { FaultProxy } from './support/proxy.js';
 import { hostedForTest } from './support/hosted.js';

@@ -482,7 +482,7 @@ describe('waiting', () => {
     const startedMs = performance.now();
     const id = await server.publish('c', 'now', 'notice');
     const answer = await held.answered;
-    expect(performance.now() - startedMs).toBeLessThan(10_000);
+    expect(performance.now() - startedMs).toBeLessThan(2_000);
     expect(answer.text).toBe(`{"id":${id},"channel":"c","event":"notice","data":"now"}`);
     expect(answer.position).toBe(id);
   });
@@ -534,7 +534,7 @@ describe('waiting', () => {
     const id = await server.publish('there', 'x');
     const startedMs = performance.now();
     await poll(server, `/there?since=${id - 1}&wait=30`);
-    expect(performance.now() - startedMs).toBeLessThan(10_000);
+    expect(performance.now() - startedMs).toBeLessThan(2_000);
   });
 
   test('a batch that comes meanwhile is taken whole, in as many polls as it needs', async () => {
@@ -702,7 +702,7 @@ describe('HEAD', () => {
     ] as [string, Record<string, string>][]) {
       const startedMs = performance.now();
       const head = await client.request('HEAD', path, { headers });
-      expect(performance.now() - startedMs).toBeLessThan(10_000);
+      expect(performance.now() - startedMs).toBeLessThan(2_000);
       const get = await client.request(
         'GET',
         path.replace('wait=60', 'wait=0').replace(/^\/c$/, '/c?wait=0'),

@@ -7,7 +7,7 @@ import type { Page } from 'playwright-core';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { DEPLOYED, type Change } from './support/deployed.js';
 import { FRONT_HOST, sharedFrontBrowser } from './support/front-pages.js';
-import { freePort } from './support/ports.js';
+import { freePort } from '../bench/ports.js';
 import { SseLine } from './support/line.js';
 import { FaultProxy } from './support/proxy.js';
 import { sharedHosted } from './support/hosted.js';

@@ -9,7 +9,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { codeBlocks, GUIDES, readDocument, type CodeBlock } from './support/documents.js';
 import { DocumentRun, type Ended } from './support/document-run.js';
-import { freePort } from './support/ports.js';
+import { freePort } from '../bench/ports.js';
 import { Program } from './support/program.js';
 import { launchChromium } from './support/sources.js';
 

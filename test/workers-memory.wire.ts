@@ -13,7 +13,7 @@ import { readPortTotals } from '../src/linux/sockets.js';
 import type { MemoryReport } from '../src/ops/memory/report.js';
 import { KeepingLog, KeepingStore } from './support/keeping-log.js';
 import { NdjsonLine } from './support/line.js';
-import { freePort } from './support/ports.js';
+import { freePort } from '../bench/ports.js';
 
 import { runHoldline, serverForTest, type TestServer } from './support/server.js';
 import { codeOf, DEADLINE_MS, request, type Answer } from './support/wire.js';

@@ -7,7 +7,7 @@ import { createConnection, createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { streamWriteBytesMax } from '../../src/native/builds.js';
 import { begunBefore } from '../support/begun.js';
-import { freePort } from '../support/ports.js';
+import { freePort } from '../../bench/ports.js';
 import { forEachOf, pause, type Figures } from './support/actor.js';
 import { sharedCasts, type Role } from './support/cast.js';
 import { frames } from './support/messages.js';

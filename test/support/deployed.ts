@@ -13,7 +13,7 @@ import {
   start,
   startCaddy,
 } from './front.js';
-import { freePort } from './ports.js';
+import { freePort } from '../../bench/ports.js';
 
 /** What a test changes in a configuration of scripts/deploy/ before it is started. */
 export type Change = (text: string) => string;

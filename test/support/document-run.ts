@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
-import { freePort } from './ports.js';
+import { freePort } from '../../bench/ports.js';
 import { Program } from './program.js';
 import { Watched } from './wire.js';
 

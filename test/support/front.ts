@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { onTestFinished } from 'vitest';
 import { makeCertificate } from './openssl.js';
-import { freePort } from './ports.js';
+import { freePort } from '../../bench/ports.js';
 import { DEADLINE_MS } from './wire.js';
 
 function canConnect(port: number): Promise<boolean> {

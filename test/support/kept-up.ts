@@ -1,6 +1,6 @@
 /** A server on one port that is started again whenever it has been killed. */
 import { onTestFinished } from 'vitest';
-import { freePort } from './ports.js';
+import { freePort } from '../../bench/ports.js';
 import { TestServer, type Flags } from './server.js';
 
 export class KeptUp {

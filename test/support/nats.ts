@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { onTestFinished } from 'vitest';
-import { freePort } from './ports.js';
+import { freePort } from '../../bench/ports.js';
 
 const DEADLINE_MS = 20_000;
 
