@@ -204,13 +204,14 @@ export const WORK_SLICE_MS = 2;
 
 /**
  * Bytes of one channel's publishes that a log which answers later has been given and has not
- * answered. They grow and shrink with how much later it answers than it would answer little, ms;
- * how fast that is is seen again every so many ms. Publishes of other channels stand behind as
- * much. core/append-window.ts
+ * answered. They grow until it answers later than it would answer little by so many ms, or so many
+ * times that; how fast that is is seen again every so many ms. Publishes of other channels stand
+ * behind as much. core/append-window.ts
  */
 export const APPEND_WINDOW_BYTES_MIN = 8 * 1024;
 export const APPEND_WINDOW_BYTES_MAX = 1024 * 1024;
-export const APPEND_LATENCY_MS = 5;
+export const APPEND_LATE_MS = 1;
+export const APPEND_LATE_TIMES = 2;
 export const APPEND_PROBE_MS = 10_000;
 
 /** Events in one batch. 413 above it. transports/batch.ts */
@@ -1142,9 +1143,11 @@ export const NATS_SILENT_MS_MAX = 1_000;
 export const NATS_ACK_MS_MAX = 5_000;
 
 /**
- * Messages on their way to NATS, and their bytes; the rest waits within PUBLISH_BYTES_MAX.
- * log/nats/publisher.ts
+ * Messages on their way to NATS, and their bytes, each with so many for its subject and headers.
+ * The rest waits within PUBLISH_BYTES_MAX. Of one channel they are as many as
+ * core/append-window.ts allows. log/nats/publisher.ts
  */
+export const NATS_MESSAGE_OVERHEAD_BYTES = 256;
 export const NATS_IN_FLIGHT_MAX = 2_048;
 export const NATS_IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 

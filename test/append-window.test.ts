@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest';
 import { AppendWindow } from '../src/core/append-window.js';
 import {
-  APPEND_LATENCY_MS,
+  APPEND_LATE_MS,
+  APPEND_LATE_TIMES,
   APPEND_PROBE_MS,
   APPEND_WINDOW_BYTES_MAX,
   APPEND_WINDOW_BYTES_MIN,
@@ -44,10 +45,19 @@ test('it grows only while publishes wait, up to its bound', () => {
 test('late commits of one moment make it smaller once, and it never falls below its bound', () => {
   const window = new AppendWindow();
   commit(window, 0, 5_000, 1);
-  const lateMs = APPEND_LATENCY_MS + 2;
+  const lateMs = 2 + APPEND_LATE_TIMES;
   for (let i = 0; i < 16; i++) window.committed(BYTES, 5_000, 5_000 + lateMs, true);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX * 0.75);
   commit(window, 5_000 + lateMs, 8_000, lateMs);
+  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN);
+});
+
+test('a log that answers in a moment may be late by a ms', () => {
+  const window = new AppendWindow();
+  window.committed(BYTES, 0, 0, true);
+  commit(window, 0, 2_000, APPEND_LATE_MS);
+  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX);
+  commit(window, 2_000, 5_000, APPEND_LATE_MS * 1.1);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN);
 });
 

@@ -1,25 +1,32 @@
-/** When what NATS does not answer is given up: the publisher with a clock of the test's own. */
+/**
+ * The publisher to NATS with a clock of the test's own: when what NATS does not answer is given up,
+ * and in which order channels send.
+ */
 import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
-import { NATS_SILENT_MS_MAX } from '../src/limits.js';
+import { APPEND_WINDOW_BYTES_MIN, NATS_SILENT_MS_MAX } from '../src/limits.js';
 import { Publisher } from '../src/log/nats/publisher.js';
 import type { OutgoingMessage } from '../src/log/nats/record.js';
 import { FakeClock } from './support/fake-clock.js';
 
-const MESSAGE = { subject: 'holdline.a', data: Buffer.from('x') } as unknown as OutgoingMessage;
+const message = (subject: string, text: string): OutgoingMessage =>
+  ({ subject, data: Buffer.from(text) }) as unknown as OutgoingMessage;
+const MESSAGE = message('holdline.a', 'x');
 
 /** A NATS that answers when it is told to. */
 function setUp() {
   const clock = new FakeClock();
   const replies: string[] = [];
+  const sent: string[] = [];
   let callback: (error: null, message: Msg) => void = () => {};
   const nats = {
     subscribe: (_subject: string, options: { callback: typeof callback }) => {
       ({ callback } = options);
       return { unsubscribe: () => {} };
     },
-    publish: (_subject: string, _data: Uint8Array, { reply }: { reply: string }) => {
+    publish: (subject: string, data: Uint8Array, { reply }: { reply: string }) => {
       replies.push(reply);
+      sent.push(`${subject} ${Buffer.from(data).toString('latin1', 0, 8)}`);
     },
   } as unknown as NatsConnection;
   let silences = 0;
@@ -32,18 +39,34 @@ function setUp() {
     const subject = replies.shift()!;
     callback(null, { subject, json: () => ({ seq }) } as unknown as Msg);
   };
+  const refuse = (): void => {
+    const json = () => ({ error: { description: 'full' } });
+    callback(null, { subject: replies.shift()!, json } as unknown as Msg);
+  };
   const passInSteps = (ms: number): void => {
     for (let passed = 0; passed < ms; passed += 50) {
       clock.pass(50);
       clock.runTimers();
     }
   };
-  return { clock, publisher, answer, passInSteps, silences: () => silences };
+  const answerAll = (): void => {
+    for (let seq = 1; replies.length > 0; seq++) answer(seq);
+  };
+  return {
+    clock,
+    publisher,
+    answer,
+    answerAll,
+    refuse,
+    passInSteps,
+    sent,
+    silences: () => silences,
+  };
 }
 
 test('a loop that was held is no silence of NATS: the answer that waits is read first', async () => {
   const { clock, publisher, answer, silences } = setUp();
-  const published = publisher.publish([MESSAGE]);
+  const published = publisher.publish([MESSAGE], 'a');
   clock.pass(3 * NATS_SILENT_MS_MAX);
   clock.runTimers();
   answer(7);
@@ -53,7 +76,7 @@ test('a loop that was held is no silence of NATS: the answer that waits is read 
 
 test('a NATS that is silent while the loop turns is given up in time, also after the loop was held', async () => {
   const { clock, publisher, passInSteps, silences } = setUp();
-  const published = publisher.publish([MESSAGE]);
+  const published = publisher.publish([MESSAGE], 'a');
   published.catch(() => {});
   clock.pass(3 * NATS_SILENT_MS_MAX);
   clock.runTimers();
@@ -62,4 +85,61 @@ test('a NATS that is silent while the loop turns is given up in time, also after
   passInSteps(400);
   expect(silences()).toBe(1);
   await expect(published).rejects.toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
+});
+
+/** Messages `0 …`, `1 …` and so on of 1 KiB. */
+const batch = (subject: string, count: number): OutgoingMessage[] =>
+  Array.from({ length: count }, (_, index) => message(subject, `${index}`.padEnd(1_024)));
+
+test('of a large batch a part is on its way at once; another channel stands behind no more', async () => {
+  const { publisher, answer, answerAll, sent } = setUp();
+  const flood = publisher.publish(batch('flood', 1_000), 'flood');
+  expect(sent.length).toBeGreaterThan(1);
+  expect(sent.length * 1_024).toBeLessThanOrEqual(APPEND_WINDOW_BYTES_MIN);
+  const quiet = publisher.publish([message('quiet', 'q')], 'quiet');
+  expect(sent.at(-1)).toBe('quiet q');
+  answer(1);
+  answerAll();
+  expect((await flood).length).toBe(1_000);
+  expect((await quiet).length).toBe(1);
+  expect(sent.filter((one) => one.startsWith('flood'))).toEqual(
+    Array.from({ length: 1_000 }, (_, index) => `flood ${index}`.padEnd(14)),
+  );
+  expect(publisher.isIdle).toBe(true);
+});
+
+test('channels that wait take turns, message by message', async () => {
+  const { publisher, answerAll, sent } = setUp();
+  const all = ['a', 'b', 'c'].map((name) => publisher.publish(batch(name, 100), name));
+  const before = sent.length;
+  answerAll();
+  await Promise.all(all);
+  const names = sent.slice(before, before + 90).map((one) => one[0]!);
+  for (const name of ['a', 'b', 'c'])
+    expect(names.filter((one) => one === name).length).toBeGreaterThan(20);
+});
+
+test('what waits of a batch that NATS refuses is not sent, and what waits behind it is', async () => {
+  const { publisher, refuse, answerAll, sent } = setUp();
+  const bad = publisher.publish(batch('a', 100), 'a');
+  const good = publisher.publish([message('a', 'good')], 'a');
+  refuse();
+  answerAll();
+  await expect(bad).rejects.toThrow(/NATS refuses it \(full\); \d+ of 100 events were published/);
+  expect((await good).length).toBe(1);
+  expect(sent.length).toBeLessThan(100);
+  expect(publisher.isIdle).toBe(true);
+});
+
+test('what waits and what is on its way is given up when NATS is silent, and nothing of it stays', async () => {
+  const { publisher, passInSteps } = setUp();
+  const first = publisher.publish(batch('a', 10), 'a');
+  const second = publisher.publish([message('a', 'x')], 'a');
+  const outcomes = Promise.allSettled([first, second]);
+  passInSteps(2 * NATS_SILENT_MS_MAX);
+  expect(await outcomes).toMatchObject([
+    { reason: { code: 'HOLDLINE_OUTCOME_UNKNOWN' } },
+    { reason: { code: 'HOLDLINE_LOG_UNAVAILABLE' } },
+  ]);
+  expect(publisher.isIdle).toBe(true);
 });

@@ -1,11 +1,12 @@
 /**
  * How much of one channel a log that answers later may have been given and not have answered: so
- * much that it answers no more than APPEND_LATENCY_MS later than it would answer little. The rest
- * waits with its channel, so that what another channel publishes stands behind little of it. One
- * window for all channels, each of which may fill it.
+ * much that it answers hardly later than it would answer little (APPEND_LATE_MS,
+ * APPEND_LATE_TIMES). The rest waits with its channel, so that what another channel publishes
+ * stands behind little of it. One window for all channels, each of which may fill it.
  */
 import {
-  APPEND_LATENCY_MS,
+  APPEND_LATE_MS,
+  APPEND_LATE_TIMES,
   APPEND_PROBE_MS,
   APPEND_WINDOW_BYTES_MAX,
   APPEND_WINDOW_BYTES_MIN,
@@ -35,7 +36,8 @@ export class AppendWindow {
       this.#bytes = APPEND_WINDOW_BYTES_MIN;
     }
     this.#leastMs = Math.min(this.#leastMs, latencyMs);
-    if (latencyMs > this.#leastMs + APPEND_LATENCY_MS) {
+    const lateMs = Math.max(APPEND_LATE_MS, APPEND_LATE_TIMES * this.#leastMs);
+    if (latencyMs > this.#leastMs + lateMs) {
       if (beganMs < this.#shrankMs) return;
       this.#shrankMs = nowMs;
       this.#bytes = Math.max(APPEND_WINDOW_BYTES_MIN, this.#bytes * (1 - SHRINK_SHARE));

@@ -31,7 +31,10 @@ export class Appends {
   ): Promise<readonly number[]> {
     const acks =
       request === undefined
-        ? await this.#publisher.publish(entries.map((entry) => this.#message(entry)))
+        ? await this.#publisher.publish(
+            entries.map((entry) => this.#message(entry)),
+            laneOf(entries),
+          )
         : await this.#appendOnce(entries, request);
     return acks.map(({ id }) => id);
   }
@@ -58,12 +61,14 @@ export class Appends {
         firstId,
         subscribers,
       });
-    const [first] = await this.#publisher.publish([message(entries[0] as NewEntry, 0, 0)]);
+    const lane = laneOf(entries);
+    const [first] = await this.#publisher.publish([message(entries[0] as NewEntry, 0, 0)], lane);
     const { id: firstId, isRepeat } = first as Ack;
     if (isRepeat) await this.#checkRepeat(firstId, request);
     if (entries.length === 1) return [first as Ack];
     const rest = await this.#publisher.publish(
       entries.slice(1).map((entry, index) => message(entry, index + 1, firstId)),
+      lane,
       1,
     );
     return [first as Ack, ...rest];
@@ -83,4 +88,10 @@ export class Appends {
       'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',
     );
   }
+}
+
+/** The lane of a request: its channel; requests over several channels share one. */
+function laneOf(entries: readonly NewEntry[]): string {
+  const { channel } = entries[0] as NewEntry;
+  return entries.every((entry) => entry.channel === channel) ? channel : '';
 }

@@ -1,8 +1,9 @@
 /**
- * Publishes messages to the stream in order, and waits until it has taken them. Some are on their
- * way at once, the rest waits here. When the connection comes back, all that were on their way are
- * sent again in their order: their ids let the stream keep each once. A batch that NATS does not
- * answer is given up.
+ * Publishes messages to the stream, and waits until it has taken them. Those of a lane stay in
+ * order. Few of each lane are on their way at once, lanes take turns, and the rest waits here: NATS
+ * takes one after another, so a message stands behind little of what other lanes have. When the
+ * connection comes back, all that were on their way are sent again in their order: their ids let
+ * the stream keep each once. A batch that NATS does not answer is given up.
  */
 import {
   createInbox,
@@ -11,13 +12,16 @@ import {
   type Subscription,
 } from '@nats-io/transport-node';
 import type { Clock } from '../../clock.js';
+import { AppendWindow } from '../../core/append-window.js';
 import { asError, HoldlineError } from '../../errors.js';
 import {
   NATS_ACK_MS_MAX,
   NATS_IN_FLIGHT_BYTES_MAX,
   NATS_IN_FLIGHT_MAX,
+  NATS_MESSAGE_OVERHEAD_BYTES,
   NATS_SILENT_MS_MAX,
 } from '../../limits.js';
+import { Lane } from './lane.js';
 import type { OutgoingMessage } from './record.js';
 
 /** The stream has a message. */
@@ -52,8 +56,10 @@ interface Batch {
 
 interface Item {
   readonly batch: Batch;
+  readonly lane: Lane<Item>;
   readonly index: number;
   readonly message: OutgoingMessage;
+  readonly bytes: number;
   /** When it was handed to the publisher, and then when it was sent first. */
   sinceMs: number;
 }
@@ -67,8 +73,11 @@ export class Publisher {
   readonly #owner: PublisherOwner;
   readonly #inbox: string;
   readonly #answers: Subscription;
-  #queue: Item[] = [];
-  #next = 0;
+  /** By name: those with messages that wait or are on their way. */
+  readonly #lanes = new Map<string, Lane<Item>>();
+  /** Those that may send next, in turn. */
+  readonly #ready = new Set<Lane<Item>>();
+  readonly #window = new AppendWindow();
   /** By the last token of the subject for its answer, in the order in which they were sent. */
   readonly #inFlight = new Map<number, Item>();
   #inFlightBytes = 0;
@@ -92,15 +101,20 @@ export class Publisher {
 
   /** No message waits or is on its way. */
   get isIdle(): boolean {
-    return this.#inFlight.size === 0 && this.#next === this.#queue.length;
+    return this.#lanes.size === 0;
   }
 
   /**
-   * Resolves when the stream has all messages; they are handed over in this turn. Rejects with
-   * HOLDLINE_LOG_UNAVAILABLE when it is known that it has none of them, or only the first so many,
-   * and else with HOLDLINE_OUTCOME_UNKNOWN. `before` entries of the request went before these.
+   * Resolves when the stream has all messages, each after those of its lane that were published
+   * before. Rejects with HOLDLINE_LOG_UNAVAILABLE when it is known that the stream has none of
+   * them, or only the first so many, and else with HOLDLINE_OUTCOME_UNKNOWN. `before` entries of
+   * the request went before these.
    */
-  publish(messages: readonly OutgoingMessage[], before = 0): Promise<readonly Ack[]> {
+  publish(
+    messages: readonly OutgoingMessage[],
+    laneName: string,
+    before = 0,
+  ): Promise<readonly Ack[]> {
     return new Promise((resolve, reject) => {
       const batch: Batch = {
         acks: [],
@@ -114,8 +128,12 @@ export class Publisher {
         isOver: false,
       };
       const sinceMs = this.#clock.nowMs();
-      for (const [index, message] of messages.entries())
-        this.#queue.push({ batch, index, message, sinceMs });
+      const lane = this.#lane(laneName);
+      for (const [index, message] of messages.entries()) {
+        const bytes = message.data.length + NATS_MESSAGE_OVERHEAD_BYTES;
+        lane.push({ batch, lane, index, message, bytes, sinceMs });
+      }
+      this.#ready.add(lane);
       this.#send();
       this.#check();
     });
@@ -135,27 +153,52 @@ export class Publisher {
     this.#giveUp('the server ends');
   }
 
+  #lane(name: string): Lane<Item> {
+    let lane = this.#lanes.get(name);
+    if (lane === undefined) {
+      lane = new Lane(name, isLive);
+      this.#lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  /** One message of each lane in turn, as far as there is room. */
   #send(): void {
-    while (
-      this.#next < this.#queue.length &&
-      this.#inFlight.size < NATS_IN_FLIGHT_MAX &&
-      this.#inFlightBytes < NATS_IN_FLIGHT_BYTES_MAX &&
-      this.#owner.isConnected()
-    ) {
-      const item = this.#queue[this.#next++] as Item;
-      const { batch } = item;
-      if (batch.isOver || batch.problem !== undefined) continue;
-      const token = ++this.#lastToken;
-      item.sinceMs = this.#clock.nowMs();
-      this.#inFlight.set(token, item);
-      this.#inFlightBytes += item.message.data.length;
-      batch.inFlight++;
-      this.#write(token, item);
+    for (const lane of this.#ready) {
+      if (
+        this.#inFlight.size >= NATS_IN_FLIGHT_MAX ||
+        this.#inFlightBytes >= NATS_IN_FLIGHT_BYTES_MAX ||
+        !this.#owner.isConnected()
+      )
+        return;
+      this.#ready.delete(lane);
+      const { first } = lane;
+      if (first === undefined) {
+        this.#forgetIfDone(lane);
+      } else if (this.#window.hasRoom(lane.inFlightBytes, first.bytes)) {
+        lane.shift();
+        this.#ready.add(lane);
+        this.#begin(first);
+      }
     }
-    if (this.#next === this.#queue.length || this.#next > 10_000) {
-      this.#queue = this.#queue.slice(this.#next);
-      this.#next = 0;
-    }
+  }
+
+  /** Call it when nothing of the lane waits. */
+  #forgetIfDone(lane: Lane<Item>): void {
+    if (lane.inFlightBytes > 0) return;
+    this.#lanes.delete(lane.name);
+    this.#ready.delete(lane);
+  }
+
+  #begin(item: Item): void {
+    const { batch, lane, bytes } = item;
+    const token = ++this.#lastToken;
+    item.sinceMs = this.#clock.nowMs();
+    this.#inFlight.set(token, item);
+    this.#inFlightBytes += bytes;
+    lane.inFlightBytes += bytes;
+    batch.inFlight++;
+    this.#write(token, item);
   }
 
   #write(token: number, { message }: Item): void {
@@ -174,7 +217,10 @@ export class Publisher {
   #answered(answer: Msg): void {
     const item = this.#landed(Number(answer.subject.slice(this.#inbox.length + 1)));
     if (item === undefined) return;
-    this.#lastAnswerMs = this.#clock.nowMs();
+    const nowMs = this.#clock.nowMs();
+    this.#lastAnswerMs = nowMs;
+    const { lane, bytes, sinceMs } = item;
+    this.#window.committed(bytes, sinceMs, nowMs, lane.first !== undefined);
     const ack = readAnswer(answer);
     if (ack === NOBODY) this.#owner.nobody(NOBODY);
     if (typeof ack === 'string') this.#failed(item, ack);
@@ -185,9 +231,13 @@ export class Publisher {
   #landed(token: number): Item | undefined {
     const item = this.#inFlight.get(token);
     if (item === undefined) return undefined;
+    const { batch, lane, bytes } = item;
     this.#inFlight.delete(token);
-    this.#inFlightBytes -= item.message.data.length;
-    item.batch.inFlight--;
+    this.#inFlightBytes -= bytes;
+    lane.inFlightBytes -= bytes;
+    batch.inFlight--;
+    if (lane.first === undefined) this.#forgetIfDone(lane);
+    else this.#ready.add(lane);
     return item;
   }
 
@@ -268,22 +318,32 @@ export class Publisher {
 
   #oldest(): Item | undefined {
     for (const item of this.#inFlight.values()) return item;
-    return this.#queue[this.#next];
+    let oldest: Item | undefined;
+    for (const { first } of this.#lanes.values())
+      if (first !== undefined && (oldest === undefined || first.sinceMs < oldest.sinceMs))
+        oldest = first;
+    return oldest;
   }
 
   #giveUp(problem: string): void {
     for (const { batch } of this.#inFlight.values())
       this.#reject(batch, 'HOLDLINE_OUTCOME_UNKNOWN', problem);
-    for (const { batch } of this.#queue.slice(this.#next))
-      this.#reject(batch, 'HOLDLINE_LOG_UNAVAILABLE', problem);
-    this.#queue = [];
-    this.#next = 0;
+    for (const lane of this.#lanes.values()) {
+      for (const { batch } of lane.takeAll())
+        this.#reject(batch, 'HOLDLINE_LOG_UNAVAILABLE', problem);
+      this.#forgetIfDone(lane);
+    }
     this.#forgetOver();
   }
 
   #forgetOver(): void {
     for (const [token, { batch }] of this.#inFlight) if (batch.isOver) this.#landed(token);
   }
+}
+
+/** What waits of a batch that fails is not sent. */
+function isLive({ batch }: Item): boolean {
+  return !batch.isOver && batch.problem === undefined;
 }
 
 /** What the stream said to a message: that it has it, or why it does not. */
