@@ -27,7 +27,9 @@ export interface ControlWindow {
   clientCpuShare: number;
   /** Of nats-server; null where the log is the server's own. */
   logCpuShare: number | null;
-  /** How busy the two cores were; null where nothing is pinned. */
+  /** What a client of NATS without Holdline waited for its answers; null where there is no NATS. */
+  natsAnswerMs: Latency | null;
+  /** How busy the two cores were; null where that is not known. */
   serverCoreShare: number | null;
   clientCoreShare: number | null;
 }
@@ -70,6 +72,11 @@ export function isolationVerdict(alone: ControlWindow, beside: ControlWindow): I
   return p99 - beside.latenessMs.p99 - beside.readLateMs <= limitMs ? 'client' : 'moved';
 }
 
+/** By how much NATS itself answered later beside the load; 0 where there is no NATS. */
+function natsMoveMsOf({ alone, beside }: IsolationRound): number {
+  return (beside.natsAnswerMs?.p99 ?? 0) - (alone.natsAnswerMs?.p99 ?? 0);
+}
+
 /** Medians; NaN, which JSON writes as null, where no round counts. */
 export interface IsolationFigures {
   server: IsolationServerName;
@@ -83,6 +90,13 @@ export interface IsolationFigures {
   p99MsOfRounds: number[];
   limitMs: number;
   isKept: boolean;
+  /** p99 of a client of NATS without Holdline; NaN where there is no NATS. */
+  aloneNatsP99Ms: number;
+  natsP99Ms: number;
+  /** It is over the limit, by no more than NATS itself moved. */
+  isMovedByNats: boolean;
+  /** Of all cores. */
+  busyShare: number;
   /** Of all processes of the server, in cores. */
   serverCpuShare: number;
   /** What the load did in a second: events, or lines of the herd that came back. */
@@ -114,6 +128,7 @@ function figuresOf(
   const aloneP99Ms = middle(({ alone }) => alone.latencyMs.p99);
   const p99Ms = middle(({ beside }) => beside.latencyMs.p99);
   const limitMs = limitMsOf(aloneP99Ms);
+  const isKept = p99Ms <= limitMs;
   return {
     server,
     load,
@@ -125,7 +140,11 @@ function figuresOf(
     p99Ms,
     p99MsOfRounds: own.map(({ beside }) => beside.latencyMs.p99),
     limitMs,
-    isKept: p99Ms <= limitMs,
+    isKept,
+    aloneNatsP99Ms: middle(({ alone }) => alone.natsAnswerMs?.p99 ?? Number.NaN),
+    natsP99Ms: middle(({ beside }) => beside.natsAnswerMs?.p99 ?? Number.NaN),
+    isMovedByNats: !isKept && p99Ms - middle(natsMoveMsOf) <= limitMs,
+    busyShare: middle(({ beside }) => (beside.serverCoreShare! + beside.clientCoreShare!) / 2),
     serverCpuShare: middle(({ beside }) => beside.serverCpuShare),
     loadPerSecond: middle(({ loaded }) => loadPerSecond(loaded)),
     faults: own.reduce(
@@ -139,9 +158,21 @@ function loadPerSecond({ load, waves, published, seconds }: LoadReport): number 
   return (load === 'herd' ? waves : published) / seconds;
 }
 
+/** What the row says of the aim. */
+export function verdictWords({ p99Ms, isKept, isMovedByNats }: IsolationFigures): string {
+  if (Number.isNaN(p99Ms)) return '–';
+  if (isKept) return 'kept';
+  return isMovedByNats ? 'NATS moved' : 'MOVED';
+}
+
 /** `320 k events/s`, `2.1 waves/s`. */
 export function loadWords({ load, loadPerSecond: pace }: IsolationFigures): string {
   return load === 'herd' ? `${pace.toFixed(1)} waves/s` : `${short(pace)} events/s`;
+}
+
+/** `1.2 → 22 ms`, p99 alone and beside. */
+export function natsWords({ aloneNatsP99Ms, natsP99Ms }: IsolationFigures): string {
+  return Number.isNaN(natsP99Ms) ? '' : `${ms(aloneNatsP99Ms)} → ${ms(natsP99Ms)}`;
 }
 
 export function describeIsolation({ figures }: IsolationSummary): string {
@@ -156,8 +187,10 @@ export function describeIsolation({ figures }: IsolationSummary): string {
       'rounds',
       'limit',
       '',
+      'NATS itself',
       'the load did',
       'server CPU',
+      'cores busy',
       'kept',
     ],
     figures.map((one) => [
@@ -169,9 +202,11 @@ export function describeIsolation({ figures }: IsolationSummary): string {
       ms(one.p99Ms),
       one.p99MsOfRounds.map(ms).join(', '),
       ms(one.limitMs),
-      Number.isNaN(one.p99Ms) ? '–' : one.isKept ? 'kept' : 'MOVED',
+      verdictWords(one),
+      natsWords(one),
       loadWords(one),
       percent(one.serverCpuShare),
+      percent(one.busyShare),
       roundsLeft(one),
     ]),
   );

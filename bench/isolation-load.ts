@@ -14,7 +14,7 @@ import { buildRequest } from './publish.js';
 
 const OPEN_DEADLINE_MS = 20_000;
 const LOOK_MS = 5;
-/** Publishing connections of the stopped lines; a channel whose publishes are held takes all. */
+/** Publishing connections at a given pace; a channel whose publishes are held takes all. */
 const PACED_CONNECTIONS = 32;
 const HISTORY_CONNECTIONS = 8;
 
@@ -52,15 +52,20 @@ function newReport(load: LoadName): LoadReport {
 type Begin = (order: LoadOrder, report: LoadReport) => Promise<{ ended: Promise<void> }>;
 
 /** Lines that subscribe and read nothing more, while batches come that lap them. */
-async function beginStopped(
-  order: LoadOrder,
+const beginStopped: Begin = (order, report) => beginPaced(order, report, '/stopped', false);
+
+/** Lines that read, while batches come at half the pace that the server could take. */
+const beginHalfFlood: Begin = (order, report) => beginPaced(order, report, '/half', true);
+
+async function beginPaced(
+  { port, publishPort, lines, batchEvents, batchesPerSecond, seconds }: LoadOrder,
   report: LoadReport,
+  path: string,
+  reads: boolean,
 ): Promise<{ ended: Promise<void> }> {
-  const { port, publishPort, lines, batchEvents, batchesPerSecond, seconds } = order;
-  const path = '/stopped';
   const opened = Array.from(
     { length: lines },
-    () => new LoadLine(targetOf(port, path), report, { reads: false }),
+    () => new LoadLine(targetOf(port, path), report, { reads }),
   );
   await until('lines', () => opened.every(({ isOpen }) => isOpen), OPEN_DEADLINE_MS);
   const publisher = new BatchPublisher(
@@ -151,6 +156,7 @@ async function beginHerd(order: LoadOrder, report: LoadReport): Promise<{ ended:
 const BEGIN: Record<LoadName, Begin> = {
   'stopped lines': beginStopped,
   flood: beginFlood,
+  'half a flood': beginHalfFlood,
   herd: beginHerd,
 };
 

@@ -1,7 +1,7 @@
 /** What the runner of the isolation subject and the process of its loads tell each other. */
 
 /** What the quiet channel stands beside, each on a channel of its own. */
-export const LOADS = ['stopped lines', 'flood', 'herd'] as const;
+export const LOADS = ['stopped lines', 'flood', 'half a flood', 'herd'] as const;
 export type LoadName = (typeof LOADS)[number];
 
 export interface LoadOrder {
@@ -16,7 +16,7 @@ export interface LoadOrder {
   batchEvents: number;
   /** Batches: those in the history of the herd. */
   historyBatches: number;
-  /** Of the stopped lines. */
+  /** Of the stopped lines and of half a flood. */
   batchesPerSecond: number;
   /** Of the flood. */
   connections: number;
@@ -31,7 +31,7 @@ export interface LoadReport {
   /** Batches with another answer. */
   refused: number;
   firstRefusal: string;
-  /** Of the stopped lines: batches that were due while every connection waited for its answer. */
+  /** Batches that were due while every connection waited for its answer. */
   skipped: number;
   /** Of the herd: how often all of its lines came back and had everything. */
   waves: number;

@@ -41,6 +41,8 @@ const IS_PINNED = false;
 export interface IsolationServer {
   server: Running;
   publishPort: number;
+  /** Of nats-server, `127.0.0.1:4222`; undefined where the log is another. */
+  natsAddress: string | undefined;
 }
 
 /** Why it cannot run here; undefined when it can. */
@@ -49,28 +51,29 @@ export function isolationAbsence(name: IsolationServerName): string | undefined 
 }
 
 export async function startIsolationServer(name: IsolationServerName): Promise<IsolationServer> {
-  if (name === 'nats-node') return startTwoNodes();
+  if (name === 'nats') return startOnNats(1);
+  if (name === 'nats-node') return startOnNats(2);
   if (name === 'workers-lmdb') return startWorkersOnDisk();
   const settings = name === 'lmdb' ? { durability: 'sync' } : {};
   const server = await startTarget(TARGETS_OF[name][0]!, settings, IS_PINNED);
-  return { server, publishPort: server.port };
+  return { server, publishPort: server.port, natsAddress: undefined };
 }
 
-/** In production they are two machines. */
-async function startTwoNodes(): Promise<IsolationServer> {
+/** The first node is published to, the last has the lines; in production they are two machines. */
+async function startOnNats(nodeCount: number): Promise<IsolationServer> {
   const place = await makeLogPlace('holdline-nats');
-  const started: Running[] = [];
+  const nodes: Running[] = [];
   const stop = async (): Promise<void> => {
-    for (const node of started.toReversed()) await node.stop();
+    for (const node of nodes.toReversed()) await node.stop();
     await place.remove();
   };
   try {
-    for (let node = 0; node < 2; node++)
-      started.push(await startTarget('holdline-nats', { log: place.log }, IS_PINNED));
-    const [published, tailing] = started as [Running, Running];
-    const cpuSeconds = (): number => published.cpuSeconds() + tailing.cpuSeconds();
-    const server = { ...tailing, logPid: place.pid, cpuSeconds, stop };
-    return { server, publishPort: published.port };
+    while (nodes.length < nodeCount)
+      nodes.push(await startTarget('holdline-nats', { log: place.log }, IS_PINNED));
+    const cpuSeconds = (): number => nodes.reduce((sum, node) => sum + node.cpuSeconds(), 0);
+    const server = { ...nodes.at(-1)!, logPid: place.pid, cpuSeconds, stop };
+    const natsAddress = place.log.slice('nats:'.length);
+    return { server, publishPort: nodes[0]!.port, natsAddress };
   } catch (error) {
     await stop();
     throw error;
@@ -85,7 +88,8 @@ async function startWorkersOnDisk(): Promise<IsolationServer> {
       await running.stop();
       await place.remove();
     };
-    return { server: { ...running, stop }, publishPort: running.port };
+    const server = { ...running, stop };
+    return { server, publishPort: running.port, natsAddress: undefined };
   } catch (error) {
     await place.remove();
     throw error;

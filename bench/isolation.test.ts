@@ -6,9 +6,12 @@ import {
   describeIsolation,
   isolationVerdict,
   limitMsOf,
+  natsWords,
   summariseIsolation,
+  verdictWords,
 } from './isolation-figures.js';
 import type { LoadReport } from './isolation-orders.js';
+import type { Latency } from './latency.js';
 
 function windowOf(p99: number, sentLate = 0, readLateMs = 0): ControlWindow {
   const latencyMs = { p50: p99 / 2, p99 };
@@ -58,4 +61,20 @@ test('the summary is of medians without rounds that the client moved', () => {
   expect(describeIsolation(moved)).toContain('MOVED');
   expect(limitMsOf(6)).toBe(16);
   expect(limitMsOf(12)).toBe(24);
+});
+
+test('where NATS itself answers later by as much, the row says so and is no failure of the server', () => {
+  const beside = (p99: number, nats: number): ControlWindow => ({
+    ...windowOf(p99),
+    natsAnswerMs: { p99: nats } as Latency,
+  });
+  const figureOf = (p99: number, nats: number) => {
+    const round = { ...roundOf(1, 5, beside(p99, nats)), alone: beside(5, 1) };
+    return summariseIsolation([round]).figures[0]!;
+  };
+  expect(verdictWords(figureOf(15, 30))).toBe('kept');
+  expect(verdictWords(figureOf(30, 20))).toBe('NATS moved');
+  expect(verdictWords(figureOf(40, 20))).toBe('MOVED');
+  expect(natsWords(figureOf(40, 20))).toBe('1.0 ms → 20 ms');
+  expect(natsWords(summariseIsolation([roundOf(1, 2, windowOf(9))]).figures[0]!)).toBe('');
 });

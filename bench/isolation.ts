@@ -14,6 +14,7 @@ import {
   describeIsolation,
   isolationVerdict,
   summariseIsolation,
+  verdictWords,
 } from './isolation-figures.js';
 import { LOADS, type LoadName, type LoadOrder, type LoadReport } from './isolation-orders.js';
 import {
@@ -23,7 +24,7 @@ import {
   isolationAbsence,
   startIsolationServer,
 } from './isolation-servers.js';
-import { latencyIn } from './latency.js';
+import { type Latency, latencyIn } from './latency.js';
 import { remarkOnDisk } from './log-place.js';
 import { pinnedWords } from './machine.js';
 import { checkOf, faultsOf, publishedIn } from './open-loop.js';
@@ -97,7 +98,7 @@ export async function measureIsolation(
     remarks,
     pinned: pinnedWords('all cores'),
     table: describeIsolation(summary),
-    passed: summary.figures.every(({ isKept, p99Ms }) => isKept || Number.isNaN(p99Ms)),
+    passed: summary.figures.every((one) => verdictWords(one) !== 'MOVED'),
   };
 }
 
@@ -131,27 +132,37 @@ async function measureServer(
   parameters: IsolationParameters,
   say: (round: IsolationRound) => void,
 ): Promise<void> {
-  const { server, publishPort } = await startIsolationServer(name);
+  const { server, publishPort, natsAddress } = await startIsolationServer(name);
   const here = new Visit(server, undefined, publishPort);
   const child = startNode('load', new URL('isolation-load.ts', import.meta.url), CLIENT_CORE, []);
+  const witness = natsAddress === undefined ? undefined : startWitness();
   try {
-    const { checkedShare, lines } = parameters;
+    const { checkedShare, lines, ratePerSecond } = parameters;
+    await witness?.ask('begin', { address: natsAddress, ratePerSecond }, LOAD_DEADLINE_MS);
     const fleet = await here.startFleet({ countsInC: true, checkedShare });
     await here.open(fleet, lines);
-    const alone = await measureControl(here, fleet, parameters);
+    const alone = await measureControl(here, fleet, witness, parameters);
+    let floodPerSecond = 0;
     for (const load of LOADS) {
-      const order = orderOf(load, server.port, publishPort, parameters);
+      const order = orderOf(load, server.port, publishPort, floodPerSecond, parameters);
       const { beside, loaded } = await measureBeside(child, order, () =>
-        measureControl(here, fleet, parameters),
+        measureControl(here, fleet, witness, parameters),
       );
+      if (load === 'flood') floodPerSecond = loaded.published / loaded.seconds;
       const verdict = isolationVerdict(alone, beside);
       say({ server: name, load, round, alone, beside, loaded, verdict });
       await sleepMs(REST_MS);
     }
   } finally {
     await child.kill();
+    await witness?.kill();
     await here.end();
   }
+}
+
+/** On the clients' core, as the load is. */
+function startWitness(): Child {
+  return startNode('witness', new URL('isolation-witness.ts', import.meta.url), CLIENT_CORE, []);
 }
 
 async function measureBeside(
@@ -168,18 +179,26 @@ function orderOf(
   load: LoadName,
   port: number,
   publishPort: number,
+  floodPerSecond: number,
   { stopped, flood, herd, warmUpSeconds, windowSeconds }: IsolationParameters,
 ): LoadOrder {
   return {
     load,
     port,
     publishPort,
-    lines: { 'stopped lines': stopped, flood, herd }[load].lines,
+    lines: { 'stopped lines': stopped, flood, 'half a flood': flood, herd }[load].lines,
     seconds: LEAD_MS / 1000 + warmUpSeconds + windowSeconds + TAIL_SECONDS,
-    batchEvents: { 'stopped lines': stopped, flood, herd: { batchEvents: HERD_BATCH_EVENTS } }[load]
-      .batchEvents,
+    batchEvents: {
+      'stopped lines': stopped.batchEvents,
+      flood: flood.batchEvents,
+      'half a flood': flood.batchEvents,
+      herd: HERD_BATCH_EVENTS,
+    }[load],
     historyBatches: herd.historyEvents / HERD_BATCH_EVENTS,
-    batchesPerSecond: stopped.batchesPerSecond,
+    batchesPerSecond:
+      load === 'half a flood'
+        ? Math.ceil(floodPerSecond / 2 / flood.batchEvents)
+        : stopped.batchesPerSecond,
     connections: flood.connections,
   };
 }
@@ -188,6 +207,7 @@ function orderOf(
 async function measureControl(
   here: Visit,
   fleet: Fleet,
+  witness: Child | undefined,
   { ratePerSecond, warmUpSeconds, windowSeconds }: IsolationParameters,
 ): Promise<ControlWindow> {
   const { server } = here;
@@ -209,6 +229,9 @@ async function measureControl(
     log: logPid === undefined ? 0 : readProcessUsage(logPid).cpuSeconds,
     all: readBusySeconds(),
   });
+  const natsAnswerMs = async (): Promise<Latency | null> =>
+    witness === undefined ? null : witness.ask<Latency>('latency', null, LOAD_DEADLINE_MS);
+  await natsAnswerMs();
   const before = usedBy();
   const coresSince = watchCores();
   const beganUs = nowUs();
@@ -216,6 +239,7 @@ async function measureControl(
   const seconds = (nowUs() - beganUs) / 1e6;
   const after = usedBy();
   const cores = coresSince(seconds);
+  const natsAnswered = await natsAnswerMs();
   const outcome = await playing;
   const published = publishedIn(outcome, fromUs, untilUs, Number.NaN);
   return {
@@ -231,6 +255,7 @@ async function measureControl(
       (after.all - before.all - (after.server - before.server) - (after.log - before.log)) /
       seconds,
     logCpuShare: logPid === undefined ? null : (after.log - before.log) / seconds,
+    natsAnswerMs: natsAnswered,
     serverCoreShare: cores?.server ?? null,
     clientCoreShare: cores?.client ?? null,
   };
@@ -273,6 +298,9 @@ function describeRound({ server, load, alone, beside, loaded, verdict }: Isolati
     `sent late p99 ${ms(beside.latenessMs.p99)}, read late ${ms(beside.readLateMs)}, answered p99 ${ms(beside.answerMs.p99)}`,
     `server ${percent(beside.serverCpuShare)} of a core, cores ${percent(beside.serverCoreShare)} and ${percent(beside.clientCoreShare)} busy`,
     ...(beside.logCpuShare === null ? [] : [`nats-server ${percent(beside.logCpuShare)}`]),
+    ...(beside.natsAnswerMs === null
+      ? []
+      : [`NATS itself p99 ${ms(alone.natsAnswerMs!.p99)} and ${ms(beside.natsAnswerMs.p99)}`]),
     `the load: ${short(published / seconds)} events/s, ${refused} refused, ${skipped} skipped, ${short(readBytes / seconds / 1e6)} MB/s read` +
       (load === 'herd' ? `, ${waves} waves, the slowest line ${ms(slowestLineMs)}` : ''),
     ...(loaded.firstRefusal === '' ? [] : [`refused: ${loaded.firstRefusal.slice(0, 200)}`]),

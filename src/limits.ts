@@ -1182,6 +1182,12 @@ export const NATS_PULL_MAX = 512;
  */
 export const NATS_PULL_MS = 250;
 
+/**
+ * How long nothing comes of a request for history, beside the way there and back, until another
+ * consumer is made to go on, ms. log/nats/past.ts
+ */
+export const NATS_PULL_SILENT_MS = 100;
+
 /** One request for history, ms. log/nats/past.ts */
 export const NATS_READ_MS_MAX = 5_000;
 

@@ -3,12 +3,14 @@ import {
   type IsolationFigures,
   type IsolationSummary,
   loadWords,
+  natsWords,
+  verdictWords,
 } from '../../bench/isolation-figures.js';
 import { LOADS, type LoadName } from '../../bench/isolation-orders.js';
 import { ISOLATION_SERVERS, ISOLATION_TITLES } from '../../bench/isolation-servers.js';
 import type { IsolationParameters } from '../../bench/isolation.js';
 import { type Result, readResult } from '../../bench/results.js';
-import { ms, short } from '../../bench/table.js';
+import { ms, percent, short } from '../../bench/table.js';
 import { discardedNote, keptCell, keptRounds } from './kept-rounds.js';
 import { NOT_MEASURED, caption, table } from './markdown.js';
 
@@ -17,6 +19,7 @@ export type IsolationResult = Result<IsolationParameters, unknown, IsolationSumm
 const LOAD_HEADS: Record<LoadName, string> = {
   'stopped lines': 'lines that have stopped reading',
   flood: 'a flood',
+  'half a flood': 'half as much of it',
   herd: 'a herd that comes back',
 };
 
@@ -41,12 +44,15 @@ export function isolationTable(): string {
     'beside p50',
     'beside p99',
     'at most',
+    'cores busy',
+    'NATS itself p99',
     'rounds kept',
   ];
   const notes = [
     `The quiet channel: ${short(lines)} lines, ${ratePerSecond} events/s; latency from the moment an event was due. Beside it, on another channel: ` +
-      `${stopped.lines} lines that have stopped reading and ${short(stopped.batchesPerSecond * stopped.batchEvents)} events/s; batches of ${flood.batchEvents} over ${flood.connections} connections as fast as they are answered, with ${flood.lines} lines; ` +
+      `${stopped.lines} lines that have stopped reading and ${short(stopped.batchesPerSecond * stopped.batchEvents)} events/s; batches of ${flood.batchEvents} over ${flood.connections} connections as fast as they are answered, with ${flood.lines} lines, and then at half that pace; ` +
       `${herd.lines} lines that come back together to a history of ${short(herd.historyEvents)} events, and again when all have it. Medians.`,
+    'NATS itself: how long a client of the same nats-server waited for its answers, without Holdline, alone → beside. Cores busy: both, with all that is measured and all that measures.',
     ...discardedNote(summary.figures),
     ...Object.entries(parameters.absent).map(
       ([server, why]) => `${server} was not measured: ${why}.`,
@@ -65,8 +71,16 @@ function rowOf(figures: IsolationFigures): string[] {
     kept(({ aloneP50Ms }) => ms(aloneP50Ms)),
     kept(({ aloneP99Ms }) => ms(aloneP99Ms)),
     kept(({ p50Ms }) => ms(p50Ms)),
-    kept(({ p99Ms, isKept }) => (isKept ? ms(p99Ms) : `**${ms(p99Ms)}, not kept**`)),
+    kept((one) => p99Words(one)),
     kept(({ limitMs }) => ms(limitMs)),
+    kept(({ busyShare }) => percent(busyShare)),
+    kept(natsWords),
     keptRounds(figures),
   ];
+}
+
+function p99Words(figures: IsolationFigures): string {
+  if (figures.isKept) return ms(figures.p99Ms);
+  const why = verdictWords(figures) === 'MOVED' ? 'not kept' : 'as NATS itself';
+  return `**${ms(figures.p99Ms)}, ${why}**`;
 }

@@ -1,6 +1,8 @@
 /**
  * Reads of the stream's past: the messages of one subject behind an id, by a consumer that lives
  * for the read. The answer to its creation says how many messages there are, and where they begin.
+ * A consumer of nats-server 2.9 that reads where others write may stop amid a pull, for as long as
+ * nothing is written to its subject: another one goes on in its place.
  */
 import {
   AckPolicy,
@@ -11,7 +13,12 @@ import {
 } from '@nats-io/jetstream';
 import { createInbox, type NatsConnection } from '@nats-io/transport-node';
 import type { Clock } from '../../clock.js';
-import { NATS_PULL_MAX, NATS_PULL_MS, NATS_READ_MS_MAX } from '../../limits.js';
+import {
+  NATS_PULL_MAX,
+  NATS_PULL_MS,
+  NATS_PULL_SILENT_MS,
+  NATS_READ_MS_MAX,
+} from '../../limits.js';
 import { arrivedOf, type Arrived } from './record.js';
 
 const NS_PER_MS = 1e6;
@@ -19,6 +26,8 @@ const NS_PER_MS = 1e6;
 /** Statuses with which NATS ends a pull: nothing follows; the next one is above `max_bytes`. */
 const NO_MESSAGES = 404;
 const TOO_LARGE = 409;
+/** None of NATS: nothing came any more. */
+const STOPPED = -1;
 
 /** What a pull has brought, and the status that ended it; 0 when all that was asked for came. */
 interface Pulled {
@@ -58,30 +67,44 @@ export class Past {
   }
 
   async #begin(after: number, how: Partial<ConsumerConfig>): Promise<Reading> {
-    const info = await this.#consumer({
-      deliver_policy: DeliverPolicy.StartSequence,
-      opt_start_seq: after + 1,
-      ...how,
-    });
+    const beganMs = this.#clock.nowMs();
+    const info = await this.#consumerFrom(after + 1, how);
+    // An answer takes as long as that one did, at least.
+    const silentMs = NATS_PULL_SILENT_MS + 4 * (this.#clock.nowMs() - beganMs);
+    let consumer = info.name;
     let pending = info.num_pending;
     let lastId = after;
+    const pull = async (batch: number, bytes: number): Promise<Pulled> => {
+      const untilMs = this.#clock.nowMs() + NATS_READ_MS_MAX;
+      for (;;) {
+        const pulled = await this.#pull(consumer, batch, bytes, silentMs);
+        const last = pulled.found.at(-1);
+        pending = last?.pending ?? 0;
+        lastId = last?.id ?? lastId;
+        if (pulled.code !== STOPPED) return pulled;
+        // Whatever it may still send, the next one sends again.
+        this.#end(consumer);
+        const { name, num_pending: rest } = await this.#consumerFrom(lastId + 1, how);
+        consumer = name;
+        pending = rest;
+        if (last !== undefined) return pulled;
+        if (rest === 0) return { found: [], code: NO_MESSAGES };
+        if (this.#clock.nowMs() >= untilMs) throw new Error('NATS does not answer a read');
+      }
+    };
     return {
       startsAfter: Math.max(after, info.delivered.stream_seq),
       pending,
       next: async (count, bytes) => {
         if (pending === 0) return [];
         const batch = Math.min(count, pending, NATS_PULL_MAX);
-        let pulled = await this.#pull(info.name, batch, bytes);
+        let pulled = await pull(batch, bytes);
         // The next one alone is larger.
-        if (pulled.found.length === 0 && pulled.code === TOO_LARGE)
-          pulled = await this.#pull(info.name, 1, 0);
-        const last = pulled.found.at(-1);
-        if (last === undefined) await this.#expectEnd(lastId, how, pulled.code);
-        pending = last?.pending ?? 0;
-        lastId = last?.id ?? lastId;
+        if (pulled.found.length === 0 && pulled.code === TOO_LARGE) pulled = await pull(1, 0);
+        if (pulled.found.length === 0) await this.#expectEnd(lastId, how, pulled.code);
         return pulled.found;
       },
-      end: () => this.#end(info.name),
+      end: () => this.#end(consumer),
     };
   }
 
@@ -91,11 +114,7 @@ export class Past {
    */
   async #expectEnd(lastId: number, how: Partial<ConsumerConfig>, code: number): Promise<void> {
     if (code === NO_MESSAGES) return;
-    const rest = await this.#consumer({
-      ...how,
-      deliver_policy: DeliverPolicy.StartSequence,
-      opt_start_seq: lastId + 1,
-    });
+    const rest = await this.#consumerFrom(lastId + 1, how);
     this.#end(rest.name);
     if (rest.num_pending > 0) throw new Error(`NATS ended a read with status ${code}`);
   }
@@ -110,11 +129,7 @@ export class Past {
 
   /** How many messages of a subject follow an id. */
   async count(subject: string, after: number): Promise<number> {
-    const info = await this.#consumer({
-      deliver_policy: DeliverPolicy.StartSequence,
-      opt_start_seq: after + 1,
-      filter_subject: subject,
-    });
+    const info = await this.#consumerFrom(after + 1, { filter_subject: subject });
     this.#end(info.name);
     return info.num_pending;
   }
@@ -139,6 +154,14 @@ export class Past {
     return before < state.first_seq ? undefined : before;
   }
 
+  #consumerFrom(firstId: number, how: Partial<ConsumerConfig>): Promise<ConsumerInfo> {
+    return this.#consumer({
+      ...how,
+      deliver_policy: DeliverPolicy.StartSequence,
+      opt_start_seq: firstId,
+    });
+  }
+
   #consumer(how: Partial<ConsumerConfig>): Promise<ConsumerInfo> {
     return this.#manager.consumers.add(this.#stream, {
       ...how,
@@ -153,20 +176,24 @@ export class Past {
     this.#nats.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${consumer}`);
   }
 
-  /** Asks once; `bytes` 0: without that bound. */
-  #pull(consumer: string, batch: number, bytes: number): Promise<Pulled> {
+  /** Asks once, and waits while something comes; `bytes` 0: without that bound. */
+  #pull(consumer: string, batch: number, bytes: number, silentMs: number): Promise<Pulled> {
     const inbox = createInbox();
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       const found: (Arrived & { readonly pending: number })[] = [];
+      let cancel = (): void => {};
       const over = (code: number): void => {
         cancel();
         subscription.unsubscribe();
         resolve({ found, code });
       };
-      const cancel = this.#clock.later(NATS_READ_MS_MAX, () => {
-        subscription.unsubscribe();
-        reject(new Error('NATS does not answer a read'));
-      });
+      const watch = (before: number): void => {
+        cancel = this.#clock.later(silentMs, () => {
+          if (found.length === before) over(STOPPED);
+          else watch(found.length);
+        });
+      };
+      watch(0);
       const subscription = this.#nats.subscribe(inbox, {
         callback: (error, message) => {
           const arrived = error === null ? arrivedOf(message) : undefined;
