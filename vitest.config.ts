@@ -69,6 +69,8 @@ const NO_UNITS = [
  * that computes beside those that wait.
  */
 const LONGEST = [
+  'test/simulator.test.ts',
+  'test/grace.test.ts',
   'test/readme.wire.ts',
   'test/clients/matrix.wire.ts',
   'test/http-gate.wire.ts',
@@ -86,7 +88,10 @@ const LONGEST = [
   'test/websocket-hostile.wire.ts',
 ];
 
-/** The longest first, then as Vitest has it: by what it knows of the last run, or by size. */
+/**
+ * The units first, of which one computes for a minute while the others go on; then the longest, then
+ * as Vitest has it: by what it knows of the last run, or by size.
+ */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification): number => {
@@ -96,7 +101,7 @@ class LongestFirst extends BaseSequencer {
     const group = ({ project }: TestSpecification): number => project.config.sequence.groupOrder;
     // Within a group projects stay together, as Vitest needs them.
     const sorted = await super.sort(files);
-    const projects = [...new Set(sorted.map(({ project }) => project.name))];
+    const projects = ['units', ...new Set(sorted.map(({ project }) => project.name))];
     const place = ({ project }: TestSpecification): number => projects.indexOf(project.name);
     return sorted.toSorted(
       (a, b) => group(a) - group(b) || place(a) - place(b) || rank(a) - rank(b),

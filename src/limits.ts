@@ -204,9 +204,9 @@ export const WORK_SLICE_MS = 2;
 
 /**
  * Bytes of one channel's publishes that a log which answers later has been given and has not
- * answered. They grow until it answers later than it would answer little by so many ms, or so many
- * times that; how fast that is is seen again every so many ms. Publishes of other channels stand
- * behind as much. core/append-window.ts
+ * answered. They grow until it answers later than it would answer little by so many ms or so many
+ * times that, whichever is more; how fast that is is seen again every so many ms. Publishes of
+ * other channels stand behind as much. core/append-window.ts
  */
 export const APPEND_WINDOW_BYTES_MIN = 8 * 1024;
 export const APPEND_WINDOW_BYTES_MAX = 1024 * 1024;
@@ -1172,23 +1172,28 @@ export const NATS_LOOK_MS = 5_000;
 
 /**
  * Messages of one request for history, and how much larger than asked for the newest of a channel
- * may be read. log/nats/past.ts, log/nats/history.ts
+ * may be read. log/nats/reading.ts, log/nats/history.ts
  */
 export const NATS_PULL_MAX = 512;
 
 /**
- * How long NATS keeps a request for messages that it has counted and does not have any more, ms:
- * so much later comes the answer then. log/nats/past.ts
+ * How long NATS keeps a request for messages that it has counted and does not have any more, ms.
+ * log/nats/reading.ts
  */
 export const NATS_PULL_MS = 250;
 
 /**
- * How long nothing comes of a request for history, beside the way there and back, until another
- * consumer is made to go on, ms. log/nats/past.ts
+ * How long nothing comes of a request for history until another consumer is made to go on, ms, and
+ * so many times what it took to make the first; twice as long each time that nothing came at all.
+ * log/nats/reading.ts
  */
 export const NATS_PULL_SILENT_MS = 100;
+export const NATS_PULL_SILENT_TIMES = 4;
 
-/** One request for history, ms. log/nats/past.ts */
+/**
+ * How long nothing comes of a read of history until it fails, and a consumer lives that nobody
+ * asks, ms. log/nats/reading.ts, log/nats/past.ts
+ */
 export const NATS_READ_MS_MAX = 5_000;
 
 /**

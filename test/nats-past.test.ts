@@ -1,4 +1,7 @@
-/** Reads of the past when NATS stops amid a pull: with a NATS and a clock of the test's own. */
+/**
+ * Reads of the past when NATS stops amid a pull, is slow, or leaves something out: with a NATS and
+ * a clock of the test's own.
+ */
 import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
 import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
@@ -7,21 +10,64 @@ import { Past } from '../src/log/nats/past.js';
 import { FakeClock } from './support/fake-clock.js';
 
 const LAST_ID = 10;
+const ALL = Array.from({ length: LAST_ID }, (_, index) => index + 1);
+const TOO_LARGE = 409;
 
-/** A stream of messages 1 to LAST_ID, whose n-th consumer stops after `stopsAfter[n]` messages. */
-function setUp(stopsAfter: readonly number[], { forgetsFrom = Infinity } = {}) {
+interface Asked {
+  readonly batch: number;
+  readonly max_bytes?: number;
+}
+
+/** How the n-th consumer answers a pull; it sends what it is asked for where nothing is said. */
+type Answer = (asked: Asked, consumer: Consumer) => void;
+
+/** A consumer of the messages 1 to LAST_ID from an id on. */
+class Consumer {
+  next: number;
+  #place = 0;
+  readonly #hand: (message: Msg) => void;
+
+  constructor(next: number, hand: (message: Msg) => void) {
+    this.next = next;
+    this.#hand = hand;
+  }
+
+  /** Each counts, also one that is lost on its way. */
+  send(count: number, isLost = false): void {
+    for (let sent = 0; sent < count; sent++) {
+      const message = messageOf(this.next++, ++this.#place);
+      if (!isLost) this.#hand(message);
+    }
+  }
+
+  status(code: number): void {
+    this.#hand({ data: Buffer.alloc(0), headers: { code } } as unknown as Msg);
+  }
+}
+
+function messageOf(id: number, place: number): Msg {
+  return {
+    subject: 'holdline.a',
+    data: Buffer.from(String(id)),
+    reply: `$JS.ACK.S.c.1.${id}.${place}.1700000000000000000.${LAST_ID - id}`,
+    headers: undefined,
+  } as unknown as Msg;
+}
+
+function setUp(answers: readonly Answer[], { forgetsFrom = Infinity } = {}) {
   const clock = new FakeClock();
   const madeFrom: number[] = [];
   const ended: string[] = [];
-  const places: number[] = [];
+  const asked: Asked[] = [];
+  const consumers: Consumer[] = [];
   let callback: (error: null, message: Msg) => void = () => {};
   const manager = {
     consumers: {
       add: async (_stream: string, { opt_start_seq: first = 1 }: Partial<ConsumerConfig>) => {
         madeFrom.push(first);
-        places.push(first);
+        consumers.push(new Consumer(first, (message) => callback(null, message)));
         return {
-          name: `c${places.length - 1}`,
+          name: `c${consumers.length - 1}`,
           num_pending: first < forgetsFrom ? LAST_ID - first + 1 : 0,
           delivered: { stream_seq: first - 1 },
         };
@@ -30,51 +76,44 @@ function setUp(stopsAfter: readonly number[], { forgetsFrom = Infinity } = {}) {
   } as unknown as JetStreamManager;
   const nats = {
     subscribe: (_inbox: string, options: { callback: typeof callback }) => {
-      ({ callback } = options);
-      return { unsubscribe: () => {} };
+      const own = options.callback;
+      callback = own;
+      return { unsubscribe: () => callback === own && (callback = () => {}) };
     },
     publish: (subject: string, data?: string) => {
-      const consumer = Number(/c(\d+)$/.exec(subject)![1]);
+      const at = Number(/c(\d+)$/.exec(subject)![1]);
       if (subject.includes('DELETE')) {
-        ended.push(`c${consumer}`);
+        ended.push(`c${at}`);
         return;
       }
-      const { batch } = JSON.parse(data!) as { batch: number };
-      const most = Math.min(batch, stopsAfter[consumer] ?? Infinity);
-      for (let sent = 0; sent < most; sent++) callback(null, messageOf(places[consumer]!++));
+      const pull = JSON.parse(data!) as Asked;
+      asked.push(pull);
+      const answer = answers[at] ?? (({ batch }, consumer) => consumer.send(batch));
+      answer(pull, consumers[at]!);
     },
   } as unknown as NatsConnection;
-  return { clock, past: new Past(nats, manager, 'S', clock), madeFrom, ended };
+  return { clock, past: new Past(nats, manager, 'S', clock), madeFrom, ended, asked };
 }
 
-function messageOf(id: number): Msg {
-  const pending = LAST_ID - id;
-  return {
-    subject: 'holdline.a',
-    data: Buffer.from(String(id)),
-    reply: `$JS.ACK.S.c.1.${id}.${id}.1700000000000000000.${pending}`,
-    headers: undefined,
-  } as unknown as Msg;
-}
+const sends =
+  (count: number): Answer =>
+  (_asked, consumer) =>
+    consumer.send(count);
 
 /** Resolves once the clock has run so far that the read is over. */
 async function over<Found>(clock: FakeClock, reading: Promise<Found>): Promise<Found> {
   let isOver = false;
   const done = reading.finally(() => (isOver = true));
   done.catch(() => {});
-  for (let step = 0; step < 1_000 && !isOver; step++) {
-    await new Promise(setImmediate);
-    clock.pass(NATS_PULL_SILENT_MS / 2);
-    clock.runTimers();
-  }
+  for (let step = 0; step < 1_000 && !isOver; step++) await clock.turn(NATS_PULL_SILENT_MS / 4);
   return done;
 }
 
-async function idsOf(clock: FakeClock, past: Past): Promise<number[]> {
+async function idsOf(clock: FakeClock, past: Past, bytes = 0): Promise<number[]> {
   const reading = await past.read('holdline.a', 0);
   const ids: number[] = [];
   for (;;) {
-    const messages = await over(clock, reading.next(100, 0));
+    const messages = await over(clock, reading.next(100, bytes));
     if (messages.length === 0) break;
     ids.push(...messages.map(({ id }) => id));
   }
@@ -82,10 +121,8 @@ async function idsOf(clock: FakeClock, past: Past): Promise<number[]> {
   return ids;
 }
 
-const ALL = Array.from({ length: LAST_ID }, (_, index) => index + 1);
-
 test('a consumer that stops amid a pull is left, and another goes on behind its last message', async () => {
-  const { clock, past, madeFrom, ended } = setUp([3, 0, 4]);
+  const { clock, past, madeFrom, ended } = setUp([sends(3), sends(0), sends(4)]);
   expect(await idsOf(clock, past)).toEqual(ALL);
   expect(madeFrom).toEqual([1, 4, 4, 8]);
   expect(ended).toEqual(['c0', 'c1', 'c2', 'c3']);
@@ -93,20 +130,82 @@ test('a consumer that stops amid a pull is left, and another goes on behind its 
 });
 
 test('what was counted and then forgotten is the end of the read', async () => {
-  const { clock, past, madeFrom } = setUp([7], { forgetsFrom: 8 });
+  const { clock, past, madeFrom } = setUp([sends(7)], { forgetsFrom: 8 });
   expect(await idsOf(clock, past)).toEqual(ALL.slice(0, 7));
   expect(madeFrom).toEqual([1, 8]);
 });
 
-test('while messages come nothing is left', async () => {
-  const { clock, past, madeFrom } = setUp([]);
+test('while messages come nothing is left, however long they take all together', async () => {
+  const clocks: FakeClock[] = [];
+  const { clock, past, madeFrom } = setUp([
+    (_asked, consumer) => {
+      const later = (): void => {
+        consumer.send(1);
+        if (consumer.next <= LAST_ID) clocks[0]!.later(NATS_PULL_SILENT_MS * 0.9, later);
+      };
+      later();
+    },
+  ]);
+  clocks.push(clock);
+  expect(await idsOf(clock, past)).toEqual(ALL);
+  expect(madeFrom).toEqual([1]);
+  expect(clock.nowMs()).toBeGreaterThan(5 * NATS_PULL_SILENT_MS);
+});
+
+test('a message that takes long on its way is waited for longer each time', async () => {
+  const clocks: FakeClock[] = [];
+  const late: Answer = ({ batch }, consumer) => {
+    clocks[0]!.later(NATS_PULL_SILENT_MS * 6, () => consumer.send(batch));
+  };
+  const { clock, past } = setUp(Array.from({ length: 20 }, () => late));
+  clocks.push(clock);
+  expect(await idsOf(clock, past)).toEqual(ALL);
+});
+
+test('a loop that was held is no silence: what has come meanwhile is read first', async () => {
+  const clocks: FakeClock[] = [];
+  const { clock, past, madeFrom } = setUp([
+    ({ batch }, consumer) => {
+      // In the turn in which the timer runs at last, the answer is read as well.
+      void Promise.resolve().then(() => {
+        clocks[0]!.pass(10 * NATS_PULL_SILENT_MS);
+        clocks[0]!.runTimers();
+        consumer.send(batch);
+        clocks[0]!.runSoon();
+      });
+    },
+  ]);
+  clocks.push(clock);
   expect(await idsOf(clock, past)).toEqual(ALL);
   expect(madeFrom).toEqual([1]);
 });
 
+test('a message that is missing among others is asked for again', async () => {
+  const { clock, past, madeFrom } = setUp([
+    ({ batch }, consumer) => {
+      consumer.send(2);
+      consumer.send(1, true);
+      consumer.send(batch - 3);
+    },
+  ]);
+  expect(await idsOf(clock, past)).toEqual(ALL);
+  expect(madeFrom).toEqual([1, 3]);
+});
+
+test('one that alone is above the bytes comes alone, also from the consumer that goes on', async () => {
+  const large: Answer = ({ max_bytes: bytesMax, batch }, consumer) => {
+    if (bytesMax === undefined) consumer.send(batch);
+    else consumer.status(TOO_LARGE);
+  };
+  const { clock, past, asked } = setUp([sends(2), large]);
+  expect(await idsOf(clock, past, 1_000)).toEqual(ALL);
+  expect(asked.slice(1, 3)).toMatchObject([{ batch: 8, max_bytes: 1_000 }, { batch: 1 }]);
+  expect(asked[2]).not.toHaveProperty('max_bytes');
+});
+
 test('when none of them sends anything the read fails in time', async () => {
-  const { clock, past } = setUp(Array.from({ length: 1_000 }, () => 0));
+  const { clock, past } = setUp(Array.from({ length: 1_000 }, () => sends(0)));
   const reading = await past.read('holdline.a', 0);
   await expect(over(clock, reading.next(100, 0))).rejects.toThrow('NATS does not answer a read');
-  expect(clock.nowMs()).toBeLessThan(2 * NATS_READ_MS_MAX);
+  expect(clock.nowMs()).toBeLessThan(3 * NATS_READ_MS_MAX);
 });

@@ -4,7 +4,7 @@
  */
 import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
-import { APPEND_WINDOW_BYTES_MIN, NATS_SILENT_MS_MAX } from '../src/limits.js';
+import { APPEND_WINDOW_BYTES_MIN, NATS_ACK_MS_MAX, NATS_SILENT_MS_MAX } from '../src/limits.js';
 import { Publisher } from '../src/log/nats/publisher.js';
 import type { OutgoingMessage } from '../src/log/nats/record.js';
 import { FakeClock } from './support/fake-clock.js';
@@ -30,8 +30,9 @@ function setUp() {
     },
   } as unknown as NatsConnection;
   let silences = 0;
+  let isConnected = true;
   const publisher = new Publisher(nats, clock, {
-    isConnected: () => true,
+    isConnected: () => isConnected,
     silent: () => silences++,
     nobody: () => {},
   });
@@ -39,6 +40,8 @@ function setUp() {
     const subject = replies.shift()!;
     callback(null, { subject, json: () => ({ seq }) } as unknown as Msg);
   };
+  const lose = (): void => void replies.splice(0);
+  const setConnected = (is: boolean): void => void (isConnected = is);
   const refuse = (): void => {
     const json = () => ({ error: { description: 'full' } });
     callback(null, { subject: replies.shift()!, json } as unknown as Msg);
@@ -58,6 +61,8 @@ function setUp() {
     answer,
     answerAll,
     refuse,
+    lose,
+    setConnected,
     passInSteps,
     sent,
     silences: () => silences,
@@ -141,5 +146,50 @@ test('what waits and what is on its way is given up when NATS is silent, and not
     { reason: { code: 'HOLDLINE_OUTCOME_UNKNOWN' } },
     { reason: { code: 'HOLDLINE_LOG_UNAVAILABLE' } },
   ]);
+  expect(publisher.isIdle).toBe(true);
+});
+
+test('a message that is larger than what a channel may have goes alone', async () => {
+  const { publisher, answer, sent } = setUp();
+  const large = message('a', 'x'.repeat(4 * APPEND_WINDOW_BYTES_MIN));
+  const all = publisher.publish([large, large], 'a');
+  expect(sent.length).toBe(1);
+  answer(1);
+  expect(sent.length).toBe(2);
+  answer(2);
+  expect((await all).length).toBe(2);
+});
+
+test('an answer that is lost is given up after a while, and its channel goes on', async () => {
+  const { publisher, answer, passInSteps, lose, sent } = setUp();
+  const lost = publisher.publish(batch('a', 10), 'a');
+  lost.catch(() => {});
+  const behind = publisher.publish([message('a', 'behind')], 'a');
+  lose();
+  for (let ms = 0; ms < NATS_ACK_MS_MAX; ms += 500) {
+    const other = publisher.publish([message('b', 'other')], 'b');
+    answer(1);
+    await other;
+    passInSteps(500);
+  }
+  passInSteps(200);
+  await expect(lost).rejects.toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
+  expect(sent.at(-1)).toBe('a behind');
+  answer(9);
+  expect(await behind).toEqual([{ id: 9, isRepeat: false }]);
+});
+
+test('while NATS is away all wait, and when it is back what was on its way goes first', async () => {
+  const { publisher, setConnected, answerAll, sent } = setUp();
+  const first = publisher.publish(batch('a', 10), 'a');
+  const onTheirWay = [...sent];
+  setConnected(false);
+  const second = publisher.publish([message('b', 'b')], 'b');
+  expect(sent).toEqual(onTheirWay);
+  setConnected(true);
+  publisher.resend();
+  expect(sent.slice(onTheirWay.length)).toEqual([...onTheirWay, 'b b']);
+  answerAll();
+  expect([(await first).length, (await second).length]).toEqual([10, 1]);
   expect(publisher.isIdle).toBe(true);
 });

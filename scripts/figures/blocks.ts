@@ -2,7 +2,7 @@
 import type { MemoryFigures } from '../../bench/memory.js';
 import { type Result, type ResultName, readResult } from '../../bench/results.js';
 import { fanOutCostTable, fanOutRatioTable, fanOutTable, fanOutWebSocketTable } from './fan-out.js';
-import { compressionFiguresOf, compressionTable } from './compression.js';
+import { type CompressionResult, compressionMemoryTable, compressionTable } from './compression.js';
 import type { Block } from './fill.js';
 import {
   type FanOutResult,
@@ -15,7 +15,7 @@ import {
 import { fanOutLogsTable, logFiguresOf, logTable, workersFiguresOf, workersTable } from './logs.js';
 import { type IsolationResult, isolationTable } from './isolation.js';
 import { alternativesTable, knobsTable, microTable, planTable } from './mechanisms.js';
-import { type Draft, commandOf } from './rules.js';
+import { type Draft, type Drawn, commandOf } from './rules.js';
 import {
   acceptTable,
   drainTable,
@@ -32,7 +32,7 @@ type Rules = Pick<Draft, 'hasBlanks' | 'isOneRun'>;
 /** A block that is drawn from the results of some subjects, all of them needed. */
 function from(
   subjects: readonly ResultName[],
-  draw: (first: Result) => Pick<Draft, 'text' | 'figures'> | string,
+  draw: (first: Result) => Drawn | string,
   rules: Rules = {},
 ): Block {
   return () => {
@@ -81,14 +81,11 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
     text: workersTable(),
     figures: workersFiguresOf(result as Parameters<typeof workersFiguresOf>[0]),
   })),
-  isolation: from(['isolation'], (result) => ({
-    text: isolationTable(),
-    figures: (result as IsolationResult).summary.figures,
-  })),
-  compression: from(['compression'], (result) => ({
-    text: compressionTable(),
-    figures: compressionFiguresOf(result),
-  })),
+  isolation: from(['isolation'], (result) => isolationTable(result as IsolationResult), BLANKS),
+  compression: from(['compression'], (result) => compressionTable(result as CompressionResult)),
+  'compression-memory': from(['compression'], (result) =>
+    compressionMemoryTable(result as CompressionResult),
+  ),
   drain: from(['drain'], drainTable),
   tls: from(['tls'], tlsTable),
   idle: from(['idle'], idleTable),

@@ -8,22 +8,15 @@ import {
 } from '../../bench/compression-figures.js';
 import type { CompressionParameters } from '../../bench/compression.js';
 import type { MemoryFigures } from '../../bench/memory.js';
-import { type Result, readResult } from '../../bench/results.js';
+import type { Result } from '../../bench/results.js';
 import { fixed, ms, percent, short } from '../../bench/table.js';
-import { discardedNote, keptCell, keptRounds, type KeptRounds } from './kept-rounds.js';
-import { NOT_MEASURED, caption, cell, table } from './markdown.js';
+import { discardedNote, keptCell, keptRounds } from './kept-rounds.js';
+import { caption, cell, table } from './markdown.js';
+import type { Drawn } from './rules.js';
 
-type CompressionResult = Result<CompressionParameters, unknown, CompressionSummary>;
+export type CompressionResult = Result<CompressionParameters, unknown, CompressionSummary>;
 
-/** With the rounds of all its parts. */
-export function compressionFiguresOf(result: Result): KeptRounds[] {
-  const { summary } = result as CompressionResult;
-  return [...summary.figures, ...summary.memory];
-}
-
-export function compressionTable(): string {
-  const result = readResult('compression') as CompressionResult | undefined;
-  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- compression\``;
+export function compressionTable(result: CompressionResult): Drawn {
   const { parameters, summary } = result;
   const head = [
     'events',
@@ -47,28 +40,31 @@ export function compressionTable(): string {
       cell(measured, (words) => (isKept ? words : `**${words}, not kept**`)),
     ]),
   );
-  const memory = table(
-    ['memory', 'RSS a line', 'rounds', 'rounds kept'],
-    summary.memory.map((figures) => [
-      ENCODING_TITLES[figures.target as EncodingTarget],
-      keptCell(figures, (one: MemoryFigures) => `${fixed(one.rssBytesPerLine, 0)} B`),
-      keptCell(figures, (one: MemoryFigures) =>
-        one.rssBytesPerLineOfRounds.map((slope) => fixed(slope, 0)).join(' · '),
-      ),
-      keptRounds(figures),
-    ]),
-  );
   const notes = [
     `${parameters.eventBytes['ticks']} bytes an event (random values: ${parameters.eventBytes['random ticks']}); bytes a delivery are those on the wire, with all framing. Medians; ratios are formed round by round.`,
-    ...discardedNote(compressionFiguresOf(result)),
+    ...discardedNote(summary.figures),
     caption(result),
   ];
-  return [
+  const parts = [
     aims,
     table(head, summary.figures.map(rowOf)),
-    memory,
     `<sub>${notes.join('<br>\n')}</sub>`,
-  ].join('\n\n');
+  ];
+  return { text: parts.join('\n\n'), figures: summary.figures };
+}
+
+export function compressionMemoryTable(result: CompressionResult): Drawn {
+  const { memory } = result.summary;
+  const rows = memory.map((figures) => [
+    ENCODING_TITLES[figures.target as EncodingTarget],
+    keptCell(figures, (one: MemoryFigures) => `${fixed(one.rssBytesPerLine, 0)} B`),
+    keptCell(figures, (one: MemoryFigures) =>
+      one.rssBytesPerLineOfRounds.map((slope) => fixed(slope, 0)).join(' · '),
+    ),
+    keptRounds(figures),
+  ]);
+  const head = ['memory', 'RSS a line', 'rounds', 'rounds kept'];
+  return { text: `${table(head, rows)}\n\n<sub>${caption(result)}</sub>`, figures: memory };
 }
 
 function rowOf(figures: CompressionFigures): string[] {

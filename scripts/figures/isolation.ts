@@ -9,10 +9,11 @@ import {
 import { LOADS, type LoadName } from '../../bench/isolation-orders.js';
 import { ISOLATION_SERVERS, ISOLATION_TITLES } from '../../bench/isolation-servers.js';
 import type { IsolationParameters } from '../../bench/isolation.js';
-import { type Result, readResult } from '../../bench/results.js';
+import type { Result } from '../../bench/results.js';
 import { ms, percent, short } from '../../bench/table.js';
-import { discardedNote, keptCell, keptRounds } from './kept-rounds.js';
-import { NOT_MEASURED, caption, table } from './markdown.js';
+import { discardedNote, enoughRounds, keptCell, keptRounds } from './kept-rounds.js';
+import { caption, table } from './markdown.js';
+import type { Drawn } from './rules.js';
 
 export type IsolationResult = Result<IsolationParameters, unknown, IsolationSummary>;
 
@@ -23,13 +24,15 @@ const LOAD_HEADS: Record<LoadName, string> = {
   herd: 'a herd that comes back',
 };
 
-export function isolationTable(): string {
-  const result = readResult('isolation') as IsolationResult | undefined;
-  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- isolation\``;
+export function isolationTable(result: IsolationResult): Drawn {
   const { parameters, summary } = result;
   const { lines, ratePerSecond, stopped, flood, herd } = parameters;
+  const { shown, note } = enoughRounds(
+    summary.figures,
+    ({ server, load }) => `${ISOLATION_TITLES[server]} beside ${LOAD_HEADS[load]}`,
+  );
   const rows = ISOLATION_SERVERS.flatMap((server) => {
-    const own = summary.figures.filter((one) => one.server === server);
+    const own = shown.filter((one) => one.server === server);
     return LOADS.flatMap((load) => {
       const figures = own.find((one) => one.load === load);
       return figures === undefined ? [] : [rowOf(figures)];
@@ -53,13 +56,17 @@ export function isolationTable(): string {
       `${stopped.lines} lines that have stopped reading and ${short(stopped.batchesPerSecond * stopped.batchEvents)} events/s; batches of ${flood.batchEvents} over ${flood.connections} connections as fast as they are answered, with ${flood.lines} lines, and then at half that pace; ` +
       `${herd.lines} lines that come back together to a history of ${short(herd.historyEvents)} events, and again when all have it. Medians.`,
     'NATS itself: how long a client of the same nats-server waited for its answers, without Holdline, alone → beside. Cores busy: both, with all that is measured and all that measures.',
+    ...note,
     ...discardedNote(summary.figures),
     ...Object.entries(parameters.absent).map(
       ([server, why]) => `${server} was not measured: ${why}.`,
     ),
     caption(result),
   ];
-  return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+  return {
+    text: `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`,
+    figures: shown,
+  };
 }
 
 function rowOf(figures: IsolationFigures): string[] {

@@ -2,6 +2,9 @@
 import { roundsLeft } from '../../bench/verdict.js';
 import { NOT_MEASURED } from './markdown.js';
 
+/** A median of fewer rounds is no median. */
+export const ROUNDS_MIN = 3;
+
 /** In a cell where all rounds were discarded. No table with one is filled in. */
 export const DISCARDED = 'discarded';
 
@@ -37,6 +40,23 @@ export function leastKept(figures: readonly KeptRounds[]): number {
   return Math.min(
     ...figures.map(({ rounds = Infinity, discardedRounds = 0 }) => rounds - discardedRounds),
   );
+}
+
+/** The figures that a table may show, and the words for those that it leaves out. */
+export function enoughRounds<T extends KeptRounds>(
+  figures: readonly T[],
+  titleOf: (one: T) => string,
+): { shown: T[]; note: string[] } {
+  const shown = figures.filter((one) => leastKept([one]) >= ROUNDS_MIN);
+  const left = figures.filter((one) => !shown.includes(one));
+  const words = left.map((one) => `${titleOf(one)} (${keptRounds(one)})`).join(', ');
+  return {
+    shown,
+    note:
+      left.length === 0
+        ? []
+        : [`Left out, with fewer than ${ROUNDS_MIN} rounds that count: ${words}.`],
+  };
 }
 
 export function discardedNote(figures: readonly KeptRounds[]): string[] {

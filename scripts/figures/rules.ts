@@ -1,10 +1,7 @@
 /** Which figures no document shows: a block of them that breaks a rule stays as it was. */
 import type { Result, ResultName } from '../../bench/results.js';
-import { DISCARDED, type KeptRounds, leastKept } from './kept-rounds.js';
+import { DISCARDED, type KeptRounds, leastKept, ROUNDS_MIN } from './kept-rounds.js';
 import { NOT_MEASURED } from './markdown.js';
-
-/** A median of fewer rounds is no median. */
-export const ROUNDS_MIN = 3;
 
 /** A block as it would be filled in. */
 export interface Draft {
@@ -18,6 +15,9 @@ export interface Draft {
   /** True for a subject that is measured in one run of thousands of samples. */
   readonly isOneRun?: boolean | undefined;
 }
+
+/** What a table draws: its text, and the figures that it shows. */
+export type Drawn = Pick<Draft, 'text' | 'figures'>;
 
 /** Why a block may not be filled in, in words; nothing when it may. */
 export function refusalsOf(draft: Draft): string[] {

@@ -159,9 +159,10 @@ export interface EventLog {
   /** Absent where that is not measured. */
   readonly times?: LogTimes | undefined;
   /**
-   * Commits a batch, all or nothing; resolves to the entries' ids, rising. With `request` the
-   * receipt is committed in the same step, and the same request finds it by {@link EventLog.kept}.
-   * Rejects with HOLDLINE_LOG_UNAVAILABLE when nothing was committed, and with
+   * Commits a batch, all or nothing; resolves to the entries' ids, rising. Appends that are given
+   * while others are not answered keep their order where each is of one and the same channel.
+   * With `request` the receipt is committed in the same step, and the same request finds it by
+   * {@link EventLog.kept}. Rejects with HOLDLINE_LOG_UNAVAILABLE when nothing was committed, and with
    * HOLDLINE_OUTCOME_UNKNOWN when that is not known.
    */
   append(

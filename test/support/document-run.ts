@@ -56,12 +56,22 @@ export class PageRun extends Watched {
   }
 }
 
+/** Read by every bash of a document that skips npx. */
+const NPX_FILE = '.npx.sh';
+const NPX = `npx() {
+  if [ -x "node_modules/.bin/$1" ]; then local name="$1"; shift; "node_modules/.bin/$name" "$@"
+  else command npx "$@"; fi
+}
+`;
+
 /** A folder with the package in it, and what runs there. */
 export class DocumentRun {
   readonly folder = mkdtempSync(join(tmpdir(), 'holdline-documents-'));
   readonly port: number;
   /** Listeners that were started, and what they have printed so far. */
   listeners: { readonly command: string; readonly program: Program }[] = [];
+  /** Runs what is installed as npx does, without the second that npm takes to start. */
+  skipsNpx = false;
   #server: Program | undefined;
   #programs = 0;
 
@@ -79,6 +89,7 @@ export class DocumentRun {
       filter: (path) => path === ROOT || !leftOut.has(basename(path)),
     });
     // Refused requests then fail the command; it changes nothing of what it asks for.
+    writeFileSync(join(run.folder, NPX_FILE), NPX);
     writeFileSync(join(run.folder, '.curlrc'), 'silent\nshow-error\nfail-with-body\n');
     return run;
   }
@@ -97,6 +108,7 @@ export class DocumentRun {
     return {
       ...Object.fromEntries(inherited),
       CURL_HOME: this.folder,
+      ...(this.skipsNpx ? { BASH_ENV: join(this.folder, NPX_FILE) } : {}),
       npm_config_prefer_offline: 'true',
       npm_config_audit: 'false',
       npm_config_fund: 'false',

@@ -6,7 +6,8 @@ import type { Counters } from '../../counters.js';
 import { asError, HoldlineError } from '../../errors.js';
 import { NATS_PULL_MAX } from '../../limits.js';
 import type { Marks } from './marks.js';
-import type { Past, Reading } from './past.js';
+import type { Past } from './past.js';
+import type { Reading } from './reading.js';
 import { meaningOf } from './record.js';
 import type { Subjects } from './subjects.js';
 

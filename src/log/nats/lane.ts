@@ -7,7 +7,8 @@ export class Lane<Item> {
   readonly name: string;
   inFlightBytes = 0;
   readonly #isLive: (item: Item) => boolean;
-  #items: Item[] = [];
+  /** Undefined where it was taken away. */
+  #items: (Item | undefined)[] = [];
   /** Place of the first that waits. */
   #next = 0;
 
@@ -31,7 +32,7 @@ export class Lane<Item> {
 
   /** Takes the first away; there is one. */
   shift(): void {
-    this.#next++;
+    this.#items[this.#next++] = undefined;
     if (this.#next < this.#items.length && this.#next < SENT_MAX) return;
     this.#items = this.#items.slice(this.#next);
     this.#next = 0;
@@ -39,7 +40,7 @@ export class Lane<Item> {
 
   /** Takes all away. */
   takeAll(): Item[] {
-    const items = this.#items.slice(this.#next);
+    const items = this.#items.slice(this.#next) as Item[];
     this.#items = [];
     this.#next = 0;
     return items;

@@ -219,12 +219,15 @@ export class Publisher {
     if (item === undefined) return;
     const nowMs = this.#clock.nowMs();
     this.#lastAnswerMs = nowMs;
-    const { lane, bytes, sinceMs } = item;
-    this.#window.committed(bytes, sinceMs, nowMs, lane.first !== undefined);
     const ack = readAnswer(answer);
     if (ack === NOBODY) this.#owner.nobody(NOBODY);
-    if (typeof ack === 'string') this.#failed(item, ack);
-    else this.#acked(item, ack);
+    if (typeof ack === 'string') {
+      this.#failed(item, ack);
+    } else {
+      const { lane, bytes, sinceMs } = item;
+      this.#window.committed(bytes, sinceMs, nowMs, lane.first !== undefined);
+      this.#acked(item, ack);
+    }
     this.#send();
   }
 
@@ -314,6 +317,7 @@ export class Publisher {
       this.#reject(item.batch, 'HOLDLINE_OUTCOME_UNKNOWN', 'NATS did not answer');
     }
     this.#forgetOver();
+    this.#send();
   }
 
   #oldest(): Item | undefined {
