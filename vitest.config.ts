@@ -89,8 +89,8 @@ const LONGEST = [
 ];
 
 /**
- * The units first, of which one computes for a minute while the others go on; then the longest, then
- * as Vitest has it: by what it knows of the last run, or by size.
+ * The units first, of which one computes for a minute while the others go on; then the longest,
+ * then as Vitest has it: by what it knows of the last run, or by size.
  */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
