@@ -1144,8 +1144,8 @@ export const NATS_ACK_MS_MAX = 5_000;
 
 /**
  * Messages on their way to NATS, and their bytes, each with so many for its subject and headers.
- * The rest waits within PUBLISH_BYTES_MAX. Of one channel they are as many as
- * core/append-window.ts allows. log/nats/publisher.ts
+ * The rest waits within PUBLISH_BYTES_MAX. Of one channel they are as many as the append window
+ * allows. log/nats/publisher.ts
  */
 export const NATS_MESSAGE_OVERHEAD_BYTES = 256;
 export const NATS_IN_FLIGHT_MAX = 2_048;
