@@ -278,11 +278,9 @@ test.each([
       await server.statsUntil('it has drained', (stats) => stats.lines.stalled === 0);
       const live = await server.publish('feed', 'live');
       await reader.waitForId(live, 2 * DEADLINE_MS);
-      expect((await server.stats()).counters).toMatchObject({ slow_latest_total: 1 });
-      expect(
-        ids.jumps.map(({ before }) => before),
-        'it goes on with the newest event',
-      ).toEqual([last]);
+      // The kernel may take a little of it amid the batches: then it is lapped a second time.
+      expect((await server.stats()).counters.slow_latest_total).toBe(ids.jumps.length);
+      expect(ids.jumps.at(-1)?.before, 'it goes on with the newest event').toBe(last);
       expect(reader.gaps, 'and is told what it has missed').toEqual(ids.jumps);
     }
     await control.waitForId((await server.stats()).head);
