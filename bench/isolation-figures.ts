@@ -172,7 +172,7 @@ export function loadWords({ load, loadPerSecond: pace }: IsolationFigures): stri
 
 /** `1.2 → 22 ms`, p99 alone and beside. */
 export function natsWords({ aloneNatsP99Ms, natsP99Ms }: IsolationFigures): string {
-  return !Number.isFinite(natsP99Ms) ? '' : `${ms(aloneNatsP99Ms)} → ${ms(natsP99Ms)}`;
+  return Number.isFinite(natsP99Ms) ? `${ms(aloneNatsP99Ms)} → ${ms(natsP99Ms)}` : '';
 }
 
 export function describeIsolation({ figures }: IsolationSummary): string {

@@ -1,5 +1,5 @@
 /** The servers of the isolation subject: each log in one process, over workers, over two nodes. */
-import { makeLogPlace } from './log-place.js';
+import { type LogTarget, makeLogPlace } from './log-place.js';
 import type { Running } from './running.js';
 import { type TargetName, absence, startTarget } from './targets.js';
 
@@ -42,7 +42,7 @@ export interface IsolationServer {
   server: Running;
   publishPort: number;
   /** Of nats-server, `127.0.0.1:4222`; undefined where the log is another. */
-  natsAddress: string | undefined;
+  natsAddress?: string | undefined;
 }
 
 /** Why it cannot run here; undefined when it can. */
@@ -51,47 +51,31 @@ export function isolationAbsence(name: IsolationServerName): string | undefined 
 }
 
 export async function startIsolationServer(name: IsolationServerName): Promise<IsolationServer> {
-  if (name === 'nats') return startOnNats(1);
-  if (name === 'nats-node') return startOnNats(2);
-  if (name === 'workers-lmdb') return startWorkersOnDisk();
+  if (name === 'nats') return startOnLog('holdline-nats', ['holdline-nats']);
+  if (name === 'nats-node') return startOnLog('holdline-nats', ['holdline-nats', 'holdline-nats']);
+  if (name === 'workers-lmdb') return startOnLog('holdline-lmdb', ['holdline-workers']);
   const settings = name === 'lmdb' ? { durability: 'sync' } : {};
   const server = await startTarget(TARGETS_OF[name][0]!, settings, IS_PINNED);
-  return { server, publishPort: server.port, natsAddress: undefined };
+  return { server, publishPort: server.port };
 }
 
 /** The first node is published to, the last has the lines; in production they are two machines. */
-async function startOnNats(nodeCount: number): Promise<IsolationServer> {
-  const place = await makeLogPlace('holdline-nats');
+async function startOnLog(log: LogTarget, targets: TargetName[]): Promise<IsolationServer> {
+  const place = await makeLogPlace(log);
   const nodes: Running[] = [];
   const stop = async (): Promise<void> => {
     for (const node of nodes.toReversed()) await node.stop();
     await place.remove();
   };
   try {
-    while (nodes.length < nodeCount)
-      nodes.push(await startTarget('holdline-nats', { log: place.log }, IS_PINNED));
+    for (const target of targets)
+      nodes.push(await startTarget(target, { log: place.log }, IS_PINNED));
     const cpuSeconds = (): number => nodes.reduce((sum, node) => sum + node.cpuSeconds(), 0);
     const server = { ...nodes.at(-1)!, logPid: place.pid, cpuSeconds, stop };
-    const natsAddress = place.log.slice('nats:'.length);
+    const natsAddress = log === 'holdline-nats' ? place.log.slice('nats:'.length) : undefined;
     return { server, publishPort: nodes[0]!.port, natsAddress };
   } catch (error) {
     await stop();
-    throw error;
-  }
-}
-
-async function startWorkersOnDisk(): Promise<IsolationServer> {
-  const place = await makeLogPlace('holdline-lmdb');
-  try {
-    const running = await startTarget('holdline-workers', { log: place.log }, IS_PINNED);
-    const stop = async (): Promise<void> => {
-      await running.stop();
-      await place.remove();
-    };
-    const server = { ...running, stop };
-    return { server, publishPort: running.port, natsAddress: undefined };
-  } catch (error) {
-    await place.remove();
     throw error;
   }
 }

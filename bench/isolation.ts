@@ -182,18 +182,19 @@ function orderOf(
   floodPerSecond: number,
   { stopped, flood, herd, warmUpSeconds, windowSeconds }: IsolationParameters,
 ): LoadOrder {
+  const { lines, batchEvents } = {
+    'stopped lines': stopped,
+    flood,
+    'half a flood': flood,
+    herd: { lines: herd.lines, batchEvents: HERD_BATCH_EVENTS },
+  }[load];
   return {
     load,
     port,
     publishPort,
-    lines: { 'stopped lines': stopped, flood, 'half a flood': flood, herd }[load].lines,
+    lines,
     seconds: LEAD_MS / 1000 + warmUpSeconds + windowSeconds + TAIL_SECONDS,
-    batchEvents: {
-      'stopped lines': stopped.batchEvents,
-      flood: flood.batchEvents,
-      'half a flood': flood.batchEvents,
-      herd: HERD_BATCH_EVENTS,
-    }[load],
+    batchEvents,
     historyBatches: herd.historyEvents / HERD_BATCH_EVENTS,
     batchesPerSecond:
       load === 'half a flood'

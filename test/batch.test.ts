@@ -296,11 +296,16 @@ describe('a large batch', () => {
     ['no JSON', 'x'.repeat(BODY_BYTES_MAX)],
   ])('of one line of 4 MiB that is %s is refused unread', async (_name, line) => {
     const body = Buffer.from(line);
-    const beganMs = process.cpuUsage();
-    await expect(readLater(body)).rejects.toThrow(/^line 1: it must be at most \d+ bytes/);
-    const { user, system } = process.cpuUsage(beganMs);
-    // It was once 636 ms; what is left is the search for its end, and the check of its UTF-8.
-    expect((user + system) / 1000).toBeLessThan(50);
+    const spentMs: number[] = [];
+    for (let time = 0; time < 5; time++) {
+      const began = process.cpuUsage();
+      await expect(readLater(body)).rejects.toThrow(/^line 1: it must be at most \d+ bytes/);
+      const { user, system } = process.cpuUsage(began);
+      spentMs.push((user + system) / 1000);
+    }
+    // It was once 636 ms; what is left is the search for its end, and the check of its UTF-8. The
+    // least, because a collection of what other tests left may fall into some of them.
+    expect(Math.min(...spentMs)).toBeLessThan(50);
   });
 
   test('of blank lines costs no more than its bytes', async () => {

@@ -266,6 +266,8 @@ test.each([
     let last = 0;
     for (let i = 0; i < 20; i++)
       await control.waitForId((last = (await server.publishBatch('feed', events)).last));
+    // Where its socket has taken bytes amid the batches, it has been lapped before.
+    const { slow_latest_total: before } = (await server.stats()).counters;
     reader.connection.resume();
     if (endCode) {
       await reader.waitForEnd(2 * DEADLINE_MS);
@@ -278,9 +280,11 @@ test.each([
       await server.statsUntil('it has drained', (stats) => stats.lines.stalled === 0);
       const live = await server.publish('feed', 'live');
       await reader.waitForId(live, 2 * DEADLINE_MS);
-      // The kernel may take a little of it amid the batches: then it is lapped a second time.
-      expect((await server.stats()).counters.slow_latest_total).toBe(ids.jumps.length);
-      expect(ids.jumps.at(-1)?.before, 'it goes on with the newest event').toBe(last);
+      expect((await server.stats()).counters).toMatchObject({ slow_latest_total: before + 1 });
+      expect(
+        ids.jumps.slice(before).map((jump) => jump.before),
+        'it goes on with the newest event',
+      ).toEqual([last]);
       expect(reader.gaps, 'and is told what it has missed').toEqual(ids.jumps);
     }
     await control.waitForId((await server.stats()).head);

@@ -4,14 +4,13 @@ import {
   type IsolationSummary,
   loadWords,
   natsWords,
-  verdictWords,
 } from '../../bench/isolation-figures.js';
 import { LOADS, type LoadName } from '../../bench/isolation-orders.js';
 import { ISOLATION_SERVERS, ISOLATION_TITLES } from '../../bench/isolation-servers.js';
 import type { IsolationParameters } from '../../bench/isolation.js';
 import type { Result } from '../../bench/results.js';
 import { ms, percent, short } from '../../bench/table.js';
-import { discardedNote, enoughRounds, keptCell, keptRounds } from './kept-rounds.js';
+import { discardedNote, enoughRounds, keptRounds } from './kept-rounds.js';
 import { caption, table } from './markdown.js';
 import type { Drawn } from './rules.js';
 
@@ -70,24 +69,23 @@ export function isolationTable(result: IsolationResult): Drawn {
 }
 
 function rowOf(figures: IsolationFigures): string[] {
-  const kept = (draw: (figures: IsolationFigures) => string): string => keptCell(figures, draw);
+  const { server, load, aloneP50Ms, aloneP99Ms, p50Ms, limitMs, busyShare } = figures;
   return [
-    ISOLATION_TITLES[figures.server],
-    LOAD_HEADS[figures.load],
-    kept(loadWords),
-    kept(({ aloneP50Ms }) => ms(aloneP50Ms)),
-    kept(({ aloneP99Ms }) => ms(aloneP99Ms)),
-    kept(({ p50Ms }) => ms(p50Ms)),
-    kept((one) => p99Words(one)),
-    kept(({ limitMs }) => ms(limitMs)),
-    kept(({ busyShare }) => percent(busyShare)),
-    kept(natsWords),
+    ISOLATION_TITLES[server],
+    LOAD_HEADS[load],
+    loadWords(figures),
+    ms(aloneP50Ms),
+    ms(aloneP99Ms),
+    ms(p50Ms),
+    p99Words(figures),
+    ms(limitMs),
+    percent(busyShare),
+    natsWords(figures),
     keptRounds(figures),
   ];
 }
 
-function p99Words(figures: IsolationFigures): string {
-  if (figures.isKept) return ms(figures.p99Ms);
-  const why = verdictWords(figures) === 'MOVED' ? 'not kept' : 'as NATS itself';
-  return `**${ms(figures.p99Ms)}, ${why}**`;
+function p99Words({ p99Ms, isKept, isMovedByNats }: IsolationFigures): string {
+  if (isKept) return ms(p99Ms);
+  return `**${ms(p99Ms)}, ${isMovedByNats ? 'as NATS itself' : 'not kept'}**`;
 }

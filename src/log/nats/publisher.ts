@@ -13,7 +13,7 @@ import {
 } from '@nats-io/transport-node';
 import type { Clock } from '../../clock.js';
 import { AppendWindow } from '../../core/append-window.js';
-import { asError, HoldlineError } from '../../errors.js';
+import { asError } from '../../errors.js';
 import {
   NATS_ACK_MS_MAX,
   NATS_IN_FLIGHT_BYTES_MAX,
@@ -21,15 +21,9 @@ import {
   NATS_MESSAGE_OVERHEAD_BYTES,
   NATS_SILENT_MS_MAX,
 } from '../../limits.js';
+import { type Ack, Batch } from './batch.js';
 import { Lane } from './lane.js';
 import type { OutgoingMessage } from './record.js';
-
-/** The stream has a message. */
-export interface Ack {
-  readonly id: number;
-  /** It had it before, under the same message id. */
-  readonly isRepeat: boolean;
-}
 
 /** What the publisher asks of the log. */
 interface PublisherOwner {
@@ -38,20 +32,6 @@ interface PublisherOwner {
   readonly silent: () => void;
   /** NATS says that nobody keeps the stream now: it is deleted, or has no leader. */
   readonly nobody: (problem: string) => void;
-}
-
-interface Batch {
-  readonly acks: Ack[];
-  readonly resolve: (acks: readonly Ack[]) => void;
-  readonly reject: (error: HoldlineError) => void;
-  readonly count: number;
-  /** Entries of the same request that the stream has had before. */
-  readonly before: number;
-  acked: number;
-  inFlight: number;
-  /** Why it fails, once what is on its way has been answered. */
-  problem: string | undefined;
-  isOver: boolean;
 }
 
 interface Item {
@@ -116,17 +96,7 @@ export class Publisher {
     before = 0,
   ): Promise<readonly Ack[]> {
     return new Promise((resolve, reject) => {
-      const batch: Batch = {
-        acks: [],
-        resolve,
-        reject,
-        count: messages.length,
-        before,
-        acked: 0,
-        inFlight: 0,
-        problem: undefined,
-        isOver: false,
-      };
+      const batch = new Batch(messages.length, before, resolve, reject);
       const sinceMs = this.#clock.nowMs();
       const lane = this.#lane(laneName);
       for (const [index, message] of messages.entries()) {
@@ -156,7 +126,7 @@ export class Publisher {
   #lane(name: string): Lane<Item> {
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
-      lane = new Lane(name, isLive);
+      lane = new Lane(name, ({ batch }) => batch.isLive);
       this.#lanes.set(name, lane);
     }
     return lane;
@@ -210,7 +180,7 @@ export class Publisher {
     } catch (error) {
       // Nothing was sent: it is too large for NATS, or the connection has been closed.
       const item = this.#landed(token);
-      if (item !== undefined) this.#failed(item, asError(error).message);
+      item?.batch.failed(asError(error).message);
     }
   }
 
@@ -222,11 +192,11 @@ export class Publisher {
     const ack = readAnswer(answer);
     if (ack === NOBODY) this.#owner.nobody(NOBODY);
     if (typeof ack === 'string') {
-      this.#failed(item, ack);
+      item.batch.failed(ack);
     } else {
-      const { lane, bytes, sinceMs } = item;
+      const { batch, index, lane, bytes, sinceMs } = item;
       this.#window.committed(bytes, sinceMs, nowMs, lane.first !== undefined);
-      this.#acked(item, ack);
+      batch.acked(index, ack);
     }
     this.#send();
   }
@@ -242,51 +212,6 @@ export class Publisher {
     if (lane.first === undefined) this.#forgetIfDone(lane);
     else this.#ready.add(lane);
     return item;
-  }
-
-  #acked({ batch, index }: Item, ack: Ack): void {
-    batch.acks[index] = ack;
-    batch.acked++;
-    if (batch.isOver) return;
-    if (batch.acked === batch.count) {
-      batch.isOver = true;
-      batch.resolve(batch.acks);
-    } else {
-      this.#settle(batch);
-    }
-  }
-
-  #failed({ batch }: Item, problem: string): void {
-    batch.problem ??= problem;
-    this.#settle(batch);
-  }
-
-  /** A batch that fails is answered when nothing of it is on its way: it can say what is kept. */
-  #settle(batch: Batch): void {
-    const { problem } = batch;
-    if (problem === undefined || batch.inFlight > 0 || batch.isOver) return;
-    this.#reject(batch, 'HOLDLINE_LOG_UNAVAILABLE', problem);
-  }
-
-  #reject(
-    batch: Batch,
-    code: 'HOLDLINE_LOG_UNAVAILABLE' | 'HOLDLINE_OUTCOME_UNKNOWN',
-    problem: string,
-  ): void {
-    if (batch.isOver) return;
-    batch.isOver = true;
-    const acked = batch.before + batch.acked;
-    const count = batch.before + batch.count;
-    const isKnown = code === 'HOLDLINE_LOG_UNAVAILABLE';
-    const published =
-      acked === 0 && isKnown
-        ? 'nothing was published'
-        : `${acked} of ${count} events were published${isKnown ? '' : ', and of the others it is not known'}`;
-    const advice =
-      acked === 0 && isKnown
-        ? 'try again after Retry-After'
-        : 'the same request with the same Idempotency-Key publishes what is missing';
-    batch.reject(new HoldlineError(code, `${problem}; ${published}; ${advice}`));
   }
 
   /** Looks again and again whether NATS still answers, while something waits. */
@@ -314,7 +239,7 @@ export class Publisher {
     // One of many that was lost on its way: while leaders change.
     for (const item of this.#inFlight.values()) {
       if (nowMs - item.sinceMs < NATS_ACK_MS_MAX) break;
-      this.#reject(item.batch, 'HOLDLINE_OUTCOME_UNKNOWN', 'NATS did not answer');
+      item.batch.giveUp('HOLDLINE_OUTCOME_UNKNOWN', 'NATS did not answer');
     }
     this.#forgetOver();
     this.#send();
@@ -331,10 +256,9 @@ export class Publisher {
 
   #giveUp(problem: string): void {
     for (const { batch } of this.#inFlight.values())
-      this.#reject(batch, 'HOLDLINE_OUTCOME_UNKNOWN', problem);
+      batch.giveUp('HOLDLINE_OUTCOME_UNKNOWN', problem);
     for (const lane of this.#lanes.values()) {
-      for (const { batch } of lane.takeAll())
-        this.#reject(batch, 'HOLDLINE_LOG_UNAVAILABLE', problem);
+      for (const { batch } of lane.takeAll()) batch.giveUp('HOLDLINE_LOG_UNAVAILABLE', problem);
       this.#forgetIfDone(lane);
     }
     this.#forgetOver();
@@ -343,11 +267,6 @@ export class Publisher {
   #forgetOver(): void {
     for (const [token, { batch }] of this.#inFlight) if (batch.isOver) this.#landed(token);
   }
-}
-
-/** What waits of a batch that fails is not sent. */
-function isLive({ batch }: Item): boolean {
-  return !batch.isOver && batch.problem === undefined;
 }
 
 /** What the stream said to a message: that it has it, or why it does not. */

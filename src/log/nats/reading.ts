@@ -52,6 +52,7 @@ export class Reading {
   #consumer: string | undefined;
   /** Messages that it has handed out. */
   #place = 0;
+  /** Messages of the subject that follow. */
   #pending: number;
   #lastId: number;
   #silentMs: number;
@@ -71,11 +72,6 @@ export class Reading {
     this.#lastId = after;
     this.#silentMs = NATS_PULL_SILENT_MS + NATS_PULL_SILENT_TIMES * tookMs;
     this.startsAfter = Math.max(after, first.delivered.stream_seq);
-  }
-
-  /** Messages of the subject that follow. */
-  get pending(): number {
-    return this.#pending;
   }
 
   /**

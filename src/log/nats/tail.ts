@@ -25,6 +25,7 @@ import {
   NATS_TAIL_BATCH_MAX,
   SWEEP_SLICE_MS,
 } from '../../limits.js';
+import { endConsumer } from './reading.js';
 import { arrivedOf, type Arrived } from './record.js';
 import { isStreamMissing } from './stream.js';
 
@@ -143,7 +144,7 @@ export class Tail {
     const consumer = this.#consumer;
     this.#consumer = undefined;
     if (consumer !== undefined && this.#owner.isConnected())
-      this.#nats.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${consumer}`);
+      endConsumer(this.#nats, this.#stream, consumer);
   }
 
   async #make(generation: number): Promise<void> {
