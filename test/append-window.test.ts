@@ -37,9 +37,35 @@ test('it grows only while publishes wait, up to its bound', () => {
   for (let ms = 0; ms < 1_000; ms++) window.committed(BYTES, ms, ms + 1, false);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN);
   commit(window, 1_000, 1_004, 1);
-  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN + BYTES);
+  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN + 4 * BYTES);
   commit(window, 1_004, 5_000, 1);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX);
+});
+
+test('it grows by what was committed until the log was late, then by a quarter of that', () => {
+  const window = new AppendWindow();
+  commit(window, 0, 10, 1);
+  window.committed(BYTES, 10, 20, true);
+  const bytes = (APPEND_WINDOW_BYTES_MIN + 10 * BYTES) / 2;
+  expect(sizeOf(window)).toBe(bytes);
+  commit(window, 20, 24, 1);
+  expect(sizeOf(window)).toBe(bytes + BYTES);
+  window.committed(BYTES, 24, 34, true);
+  expect(sizeOf(window)).toBe((bytes + BYTES) * 0.75);
+});
+
+test('a log at a long way has all of its window within seconds, after each look at its speed', () => {
+  const window = new AppendWindow();
+  const rttMs = 200;
+  for (let round = 0; round < 3; round++) {
+    const fromMs = round * APPEND_PROBE_MS;
+    for (let ms = fromMs; ms < fromMs + 2_000; ms += rttMs) {
+      // A round trip's worth of entries, of which the first was alone.
+      const bytes = ms === fromMs ? BYTES : sizeOf(window);
+      window.committed(bytes, ms - rttMs, ms, true);
+    }
+    expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX);
+  }
 });
 
 test('late commits of one moment make it smaller once, and it never falls below its bound', () => {
@@ -47,7 +73,7 @@ test('late commits of one moment make it smaller once, and it never falls below 
   commit(window, 0, 5_000, 1);
   const lateMs = 2 + APPEND_LATE_TIMES;
   for (let i = 0; i < 16; i++) window.committed(BYTES, 5_000, 5_000 + lateMs, true);
-  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX * 0.75);
+  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX / 2);
   commit(window, 5_000 + lateMs, 8_000, lateMs);
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN);
 });

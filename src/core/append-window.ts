@@ -12,8 +12,12 @@ import {
   APPEND_WINDOW_BYTES_MIN,
 } from '../limits.js';
 
-/** Share of itself by which it shrinks when the log answers late, at most once in that time. */
-const SHRINK_SHARE = 0.25;
+/**
+ * Share of itself by which it shrinks when the log answers late, at most once in that time, and of
+ * what was committed in good time by which it grows. Until it was first late: half, and all.
+ */
+const STEP_SHARE = 0.25;
+const FIRST_SHRINK_SHARE = 0.5;
 
 export class AppendWindow {
   #bytes = APPEND_WINDOW_BYTES_MIN;
@@ -21,6 +25,7 @@ export class AppendWindow {
   /** The fastest commit since the window was last made small to see how fast the log is. */
   #leastMs = Infinity;
   #probeMs = -Infinity;
+  #hasBeenLate = false;
 
   /** True when `bytes` more may be given beside those that the log has of the channel. */
   hasRoom(givenBytes: number, bytes: number): boolean {
@@ -34,15 +39,19 @@ export class AppendWindow {
       this.#probeMs = nowMs + APPEND_PROBE_MS;
       this.#leastMs = Infinity;
       this.#bytes = APPEND_WINDOW_BYTES_MIN;
+      this.#hasBeenLate = false;
     }
     this.#leastMs = Math.min(this.#leastMs, latencyMs);
     const lateMs = Math.max(APPEND_LATE_MS, APPEND_LATE_TIMES * this.#leastMs);
     if (latencyMs > this.#leastMs + lateMs) {
       if (beganMs < this.#shrankMs) return;
       this.#shrankMs = nowMs;
-      this.#bytes = Math.max(APPEND_WINDOW_BYTES_MIN, this.#bytes * (1 - SHRINK_SHARE));
+      const share = this.#hasBeenLate ? STEP_SHARE : FIRST_SHRINK_SHARE;
+      this.#hasBeenLate = true;
+      this.#bytes = Math.max(APPEND_WINDOW_BYTES_MIN, this.#bytes * (1 - share));
     } else if (isWanted) {
-      this.#bytes = Math.min(APPEND_WINDOW_BYTES_MAX, this.#bytes + bytes * SHRINK_SHARE);
+      const share = this.#hasBeenLate ? STEP_SHARE : 1;
+      this.#bytes = Math.min(APPEND_WINDOW_BYTES_MAX, this.#bytes + bytes * share);
     }
   }
 }
