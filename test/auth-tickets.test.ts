@@ -1,6 +1,6 @@
 /** Tickets: what they are bound to, how long, with which secrets, and what is none. */
 import { createHmac } from 'node:crypto';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { expect, test } from 'vitest';
 import { BadCredential } from '../src/auth/bad-credential.js';
 import { Tickets, type TicketParts } from '../src/auth/tickets.js';
@@ -103,7 +103,7 @@ test('no character of it can be changed', () => {
       if (changed === ticket || at === ticket.length - 1) return;
       expectRefusal(() => all.verify(changed));
     }),
-    { seed: 11, numRuns: 2_000 },
+    { numRuns: 2_000 },
   );
 });
 

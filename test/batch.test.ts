@@ -3,7 +3,7 @@
  * time. Over the wire: publish.wire.ts.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
 import {

@@ -3,7 +3,7 @@
  * what is remembered of them.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import type { Channel, Reader } from '../src/core/channel.js';
 import type { Replay } from '../src/core/channel-rings.js';

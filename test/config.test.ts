@@ -5,7 +5,7 @@
 
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, it } from 'vitest';
 import {
   configTable,

@@ -2,7 +2,7 @@
  * The wheel of deadlines: each handle expires once, at most a step early and never late, whatever
  * the loop does meanwhile.
  */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { Deadlines } from '../src/core/deadlines.js';
 import { DEADLINE_STEP_MS, SWEEP_SLICE_MS } from '../src/limits.js';

@@ -3,7 +3,7 @@
  */
 
 import { createRequire } from 'node:module';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, it } from 'vitest';
 import { checkMachine, isInRange } from '../src/tools/doctor/checks.js';
 import type { Finding, Level } from '../src/tools/doctor/finding.js';

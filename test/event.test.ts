@@ -1,6 +1,6 @@
 /** Event types: what may stand behind `event: ` and mean what the publisher meant. */
 import { createParser } from 'eventsource-parser';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { checkEventType } from '../src/core/event.js';
 import { SSE } from '../src/core/frame.js';

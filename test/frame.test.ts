@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import type { LoggedEvent } from '../src/core/event.js';
 import {

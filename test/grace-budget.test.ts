@@ -2,7 +2,7 @@
  * The arithmetic of grace: what a budget lets be spent, how long windows last, and whom a line's
  * past makes of it.
  */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import {
   DISTRUSTED,

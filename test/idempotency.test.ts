@@ -3,7 +3,7 @@
  * long it lasts in kept-receipts.test.ts.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { Idempotency } from '../src/core/idempotency.js';
 import { PublishMemory, Reservation } from '../src/core/publish-memory.js';

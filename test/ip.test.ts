@@ -1,5 +1,5 @@
 /** IP addresses: text, bytes, what one client has to itself, and ranges. */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import {
   ipOf,

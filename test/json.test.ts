@@ -1,16 +1,13 @@
 /**
  * The scanner of clients' JSON, with JSON.parse as the oracle: what it accepts, and which bytes it
- * finds. SEED=n replays a run.
+ * finds.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { JSON_DEPTH_MAX } from '../src/limits.js';
 import { isNumber, isObject, isString, Members, scanJson } from '../src/transports/json.js';
 import { stringBytes, stringOf } from '../src/transports/json-text.js';
-
-const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
-const runs = (numRuns: number): { seed: number; numRuns: number } => ({ seed, numRuns });
 
 function faultOf(text: string | Buffer, members?: Members): ReturnType<typeof scanJson> {
   const bytes = Buffer.from(text as string);
@@ -97,14 +94,14 @@ const texts = fc.letrec<{ value: string }>((tie) => ({
 const nested = (levels: number, open: string, inner: string, close: string): string =>
   open.repeat(levels) + inner + close.repeat(levels);
 
-describe(`what is JSON (SEED=${seed})`, () => {
+describe('what is JSON', () => {
   test('is what JSON.parse takes and UTF-8 can carry', () => {
     fc.assert(
       fc.property(blanks, texts, blanks, (before, text, after) => {
         const fault = faultOf(before + text + after);
         assert.equal(fault?.kind, hasHalf(text) ? 'surrogate' : undefined);
       }),
-      runs(2000),
+      { numRuns: 2000 },
     );
   });
 
@@ -129,7 +126,7 @@ describe(`what is JSON (SEED=${seed})`, () => {
         const isTaken = parses(changed) && !hasHalf(changed.toString());
         assert.equal(faultOf(changed) === undefined, isTaken);
       }),
-      runs(10_000),
+      { numRuns: 10_000 },
     );
   });
 
@@ -302,7 +299,7 @@ describe('members of an object', () => {
           }
         },
       ),
-      runs(3000),
+      { numRuns: 3000 },
     );
   });
 
@@ -326,7 +323,7 @@ describe('a string', () => {
         assert.deepEqual(Buffer.from(stringBytes(bytes, 1, bytes.length - 1)), text);
         assert.equal(stringOf(bytes, 1, bytes.length - 1), text.toString());
       }),
-      runs(3000),
+      { numRuns: 3000 },
     );
   });
 

@@ -3,7 +3,7 @@
  * HoldlineError that says what is wrong, and nothing is left out without a word.
  */
 import { inspect } from 'node:util';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createServer, HoldlineError, type Server } from '../dist/index.js';

@@ -1,5 +1,5 @@
 /** What a line costs: learnt from growth alone, and a kept figure until it is known. */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { KEPT_LINE_BYTES, LineCost } from '../src/ops/memory/line-cost.js';
 

@@ -1,6 +1,6 @@
 /** The packed table of lines and its handles, against a Map. */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { expect, test } from 'vitest';
 import { trustedFromOpening } from '../src/core/grace.js';
 import {

@@ -1,5 +1,5 @@
 /** How events are written into a log on disk: records, and how they travel to its thread. */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { expect, test } from 'vitest';
 import { isDeletion, type NewEntry, type NewEvent } from '../src/core/event.js';
 import { idKey, idOfRecord, readId, recordKey, untilKey } from '../src/log/lmdb/keys.js';

@@ -3,7 +3,7 @@
  * there is room.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { keyedHash, Losses, type NameHash } from '../src/core/losses.js';
 import { makeCounters } from '../src/counters.js';

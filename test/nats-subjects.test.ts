@@ -1,5 +1,5 @@
 /** Channels and subjects: one for one, for every name, and in tokens that NATS allows. */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { checkChannelName } from '../src/http/request.js';
 import { Subjects } from '../src/log/nats/subjects.js';

@@ -1,6 +1,6 @@
 /** Orders by use, against arrays. */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { test } from 'vitest';
 import { Order, Place } from '../src/core/order.js';
 

@@ -1,6 +1,6 @@
 /** Whose lines are: the arrays by handle and the tallies of names, against a Map. */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { expect, test } from 'vitest';
 import {
   AT_ONCE,

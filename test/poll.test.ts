@@ -3,7 +3,7 @@
  * poll is told skips an event.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { Channel, type ChannelSettings } from '../src/core/channel.js';
 import type { Replay } from '../src/core/channel-rings.js';

@@ -1,5 +1,5 @@
 /** Positions and gaps: what a client may ask for, and when it has missed something. */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import {
   isGap,

@@ -2,7 +2,7 @@
  * What a request asks for: transport, channels, position. The same over the wire is in
  * request.wire.ts and hostile.wire.ts.
  */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import type { Transport } from '../src/core/transport.js';
 import type { HttpRequest } from '../src/native/uws.js';

@@ -2,7 +2,7 @@
  * The byte ring against a naive array of frames: what it holds, finds and hands out as one slice.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, test } from 'vitest';
 import { Ring } from '../src/core/ring.js';
 

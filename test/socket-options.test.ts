@@ -1,5 +1,5 @@
 /** Which options are set on the listening socket, and what is said if the kernel sets others. */
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { describe, expect, it } from 'vitest';
 import {
   deadPeerTimes,

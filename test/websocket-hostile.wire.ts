@@ -1,6 +1,6 @@
 /**
  * Hostile WebSockets and JSON: what they cost is bounded, they delay no other client, and none of
- * them causes a fault of the server. HOSTILE_SEED=n replays the random inputs.
+ * them causes a fault of the server. SEED=n replays the random inputs.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
@@ -9,6 +9,7 @@ import { begunBefore, type AtEnd } from './support/begun.js';
 import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
 import { Random } from './support/random.js';
+import { SEED } from './support/seed.js';
 import { TestServer, type Flags } from './support/server.js';
 import {
   frameBytes,
@@ -139,8 +140,7 @@ describe('JSON of strangers', () => {
   });
 
   test('random inputs, deep, escaped, repeated, huge and cut: HOLDLINE_INTERNAL is never seen', async () => {
-    const seed = Number(process.env['HOSTILE_SEED'] ?? Date.now() % 2 ** 31);
-    const random = new Random(seed);
+    const random = new Random(SEED);
     const { server, control } = shared();
     const name = (): string =>
       random.pick([
@@ -202,7 +202,7 @@ describe('JSON of strangers', () => {
       const type = random.pick(['application/json', 'application/x-ndjson', 'text/plain']);
       const body = random.chance(0.3) ? `${input}\n${text()}\n` : input;
       const answer = await server.post('fuzz', body, { headers: { 'Content-Type': type } });
-      expect([200, 400, 413], `HOSTILE_SEED=${seed}: ${type} ${body.slice(0, 300)}`).toContain(
+      expect([200, 400, 413], `SEED=${SEED}: ${type} ${body.slice(0, 300)}`).toContain(
         answer.status,
       );
       seen.add(answer.status === 200 ? 'published' : codeOf(answer));
@@ -211,12 +211,12 @@ describe('JSON of strangers', () => {
       line.send(input);
       await line.waitFor('a reply, or the end', () => line.replyCount > replies || line.closed);
       const code = line.replies.at(-1)?.error?.code;
-      expect(code, `HOSTILE_SEED=${seed}: ${input.slice(0, 300)}`).not.toBe('HOLDLINE_INTERNAL');
+      expect(code, `SEED=${SEED}: ${input.slice(0, 300)}`).not.toBe('HOLDLINE_INTERNAL');
       seen.add(`message ${code ?? 'published'}`);
     }
     expect(
       (await server.stats()).counters.refused['HOLDLINE_INTERNAL'],
-      `HOSTILE_SEED=${seed}`,
+      `SEED=${SEED}`,
     ).toBeUndefined();
     expect(server.errorOutput).toBe('');
     // The inputs reach the code they are meant for.
@@ -227,7 +227,7 @@ describe('JSON of strangers', () => {
       'message HOLDLINE_BAD_MESSAGE',
       'message published',
     ])
-      expect(seen, `HOSTILE_SEED=${seed}`).toContain(one);
+      expect(seen, `SEED=${SEED}`).toContain(one);
     await control.noticedNothing();
   });
 

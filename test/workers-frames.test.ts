@@ -1,6 +1,6 @@
 /** What travels between processes: frames under any split, entries as they were, questions. */
 import { Duplex, type DuplexOptions } from 'node:stream';
-import fc from 'fast-check';
+import { fc } from './support/properties.js';
 import { expect, test } from 'vitest';
 import type { LoggedEntry } from '../src/core/event.js';
 import { HoldlineError } from '../src/errors.js';

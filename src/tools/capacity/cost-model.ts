@@ -147,24 +147,26 @@ function compressedLoadOf(costs: Costs, compression: Compression, demand: Demand
     if (batchIn(middle) > middle) low = middle;
     else high = middle;
   }
-  const load = plainLoadOf(costsIn(high), within);
+  // Where a few more events in a block halve the number of blocks, none agrees: those are it, then.
+  const load = plainLoadOf(costsIn(high), within, high);
   return {
     ...load,
     // The block is made before its first write.
-    sweepMs: load.sweepMs + blockUsOf(compression, load.batchEvents * plainBytes) / 1000,
+    sweepMs: load.sweepMs + blockUsOf(compression, high * plainBytes) / 1000,
     ceilingPerSecond,
     batchingPerSecond: plainLoadOf(costsIn(1), within).batchingPerSecond,
   };
 }
 
-function plainLoadOf(costs: Costs, demand: Demand): Load {
+/** `batchEvents`: events that share a write, where that is known. */
+function plainLoadOf(costs: Costs, demand: Demand, batchEvents?: number): Load {
   const { lines, eventBytes } = demand;
   const bytes = wireBytes(costs, eventBytes);
   const ceilingPerSecond = ceilingOf(costs, lines, bytes);
   // What is offered above the ceiling is not accepted.
   const eventsPerSecond = Math.min(demand.eventsPerSecond, ceilingPerSecond);
   const busyShare = Math.min(1, busyShareOf(costs, lines, eventsPerSecond, bytes));
-  const batchEvents = busyShare < 1 ? 1 : batchOf(costs, lines, eventsPerSecond, bytes);
+  batchEvents ??= busyShare < 1 ? 1 : batchOf(costs, lines, eventsPerSecond, bytes);
   const corks = corksOf(costs, batchEvents * bytes);
   const visitUs = writeUs(costs, lines, busyShare) * corks + costs.byteUs * batchEvents * bytes;
   const deliveriesPerSecond = eventsPerSecond * lines;
