@@ -340,6 +340,12 @@ export const CHANNEL_BYTES = 600;
 export const SWEEP_SLICE_MS = 2;
 
 /**
+ * Share of a group's lines that a sweep may have visited, and visits again, when more has come for
+ * which publishers wait. core/pump.ts
+ */
+export const SWEEP_AGAIN_SHARE = 1 / 8;
+
+/**
  * Corks between two checks of the clock, about 6 µs each; then the next group has its turn.
  * core/pump.ts
  */

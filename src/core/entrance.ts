@@ -45,8 +45,8 @@ interface EntranceOwner {
   proceed(channel: Channel<Group>): void;
 }
 
-/** What an entry counts for against its channel's room. */
-function costOf(entry: NewEntry): number {
+/** What an entry counts for against its channel's room, bytes. */
+export function costOf(entry: NewEntry): number {
   return isDeletion(entry) ? EVENT_COST_BYTES : entry.data.length + EVENT_COST_BYTES;
 }
 

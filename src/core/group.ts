@@ -59,6 +59,8 @@ export class Group implements Reader {
   sweepRow = -1;
   /** The head when the current sweep began. */
   sweepHead = 0;
+  /** Rows that the current sweep had visited each time that it began again. */
+  visitedAgain = 0;
   /** True when a line was left with something to write, so that another sweep follows. */
   behind = false;
 

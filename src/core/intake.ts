@@ -16,7 +16,7 @@ import {
 import { AppendWindow } from './append-window.js';
 import type { Channel } from './channel.js';
 import type { Elsewhere } from './elsewhere.js';
-import type { Entrance } from './entrance.js';
+import { costOf, type Entrance } from './entrance.js';
 import { isDeletion, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
 import type { Group } from './group.js';
@@ -289,17 +289,18 @@ export class Intake {
     requestKey: RequestKey | undefined,
   ): Promise<Published> {
     const subscribers = this.subscribersOf(channel);
-    const { bytes } = reservation;
+    const { isKept } = this.#entrance;
+    const bytes = isKept ? entries.reduce((sum, entry) => sum + costOf(entry), 0) : 0;
     this.#appending++;
     this.goAhead(channel, bytes);
-    const beganMs = this.#entrance.isKept ? this.#clock.nowMs() : 0;
+    const beganMs = isKept ? this.#clock.nowMs() : 0;
     try {
       const ids = await this.#log.append(
         entries,
         requestKey === undefined ? undefined : { ...requestKey, subscribers },
       );
       for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
-      if (this.#entrance.isKept) {
+      if (isKept) {
         const isWanted = channel.waitingCount > 0;
         this.#appendWindow.committed(bytes, beganMs, this.#clock.nowMs(), isWanted);
       }

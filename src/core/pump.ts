@@ -9,6 +9,7 @@ import {
   CATCH_UP_CORKS_MAX,
   CORK_WRITE_BYTES_MAX,
   IDLE_ROWS_PER_CORK,
+  SWEEP_AGAIN_SHARE,
   SWEEP_CHECK_CORKS,
   SWEEP_SLICE_MS,
 } from '../limits.js';
@@ -171,7 +172,7 @@ export class Pump {
   /** Goes on with a group's sweep for a few corks. Returns true when its lines are done for now. */
   #sweep(group: Group): boolean {
     const { table, set, compressed } = group;
-    const begins = group.sweepRow < 0;
+    const begins = group.sweepRow < 0 || this.#beginsAgain(group);
     if (begins) {
       group.sweepHead = this.#progress.through(set);
       group.behind = false;
@@ -249,6 +250,7 @@ export class Pump {
     }
     group.sweepRow = row;
     if (row >= 0) return false;
+    group.visitedAgain = 0;
     group.sweptInSlice = this.#slice;
     if (group.sweepHead > group.sweptThrough) group.sweptThrough = group.sweepHead;
     if (group.graceThrough !== Infinity) this.grace.update(group);
@@ -258,6 +260,22 @@ export class Pump {
     const isDone = !group.behind && set.newestId <= group.sweepHead;
     if (isDone) compressed?.clear();
     return isDone;
+  }
+
+  /**
+   * True when a sweep is to begin again, since more has come while it had visited few lines, and
+   * publishers wait. What a sweep has brought to every line makes room for them, and that is what
+   * there was at its beginning: a log that hands over in two portions what it was given at once
+   * would else have one of them in each sweep, and each write would be half as large.
+   */
+  #beginsAgain(group: Group): boolean {
+    const { table, set, channels, sweepRow, sweepHead } = group;
+    const visited = Math.max(0, table.count - 1 - sweepRow);
+    if (group.visitedAgain + visited >= table.count * SWEEP_AGAIN_SHARE) return false;
+    if (!channels.some(({ waitingCount }) => waitingCount > 0)) return false;
+    if (this.#progress.through(set) <= sweepHead) return false;
+    group.visitedAgain += visited;
+    return true;
   }
 
   /** Brings one line to `newest`, or as far as it takes bytes. */
