@@ -260,7 +260,7 @@ export const IN_FLIGHT_WINDOW_CORKS_MAX = 16;
 
 /**
  * What an event counts in queue and in-flight window beside its data, bytes: about the fixed part
- * of its frame. core/entrance.ts
+ * of its frame. core/entry-queue.ts
  */
 export const EVENT_COST_BYTES = 32;
 
@@ -340,10 +340,10 @@ export const CHANNEL_BYTES = 600;
 export const SWEEP_SLICE_MS = 2;
 
 /**
- * Share of a group's lines that a sweep may have visited, and visits again, when more has come for
- * which publishers wait. core/pump.ts
+ * Share of a group's lines that a sweep may have left while a log that answers later is given what
+ * will have room when the sweep has ended. core/group.ts, core/pump.ts
  */
-export const SWEEP_AGAIN_SHARE = 1 / 8;
+export const SWEEP_NEARLY_OVER_SHARE = 1 / 4;
 
 /**
  * Corks between two checks of the clock, about 6 µs each; then the next group has its turn.

@@ -22,6 +22,7 @@ function readerUpTo(sweptThrough: number, encoding: Encoding = SSE): Group {
     encoding,
     readsFrames: true,
     sweptThrough,
+    soonSweptThrough: sweptThrough,
     hasOtherQueue: () => false,
     graceThrough: Infinity,
   };

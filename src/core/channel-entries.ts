@@ -121,6 +121,11 @@ export class ChannelEntries implements Member {
     return this.#queue?.length ?? 0;
   }
 
+  /** What those entries count for against the room, bytes. */
+  get queuedCostBytes(): number {
+    return this.#queue?.costBytes ?? 0;
+  }
+
   /** The entry that enters next. */
   get nextEntry(): LoggedEntry | undefined {
     return this.#queue?.at(0);

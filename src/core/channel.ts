@@ -39,6 +39,8 @@ export interface Reader {
   readonly readsFrames: boolean;
   /** Every healthy line of the group has been given everything up to this id. */
   readonly sweptThrough: number;
+  /** The same as it will be when a sweep that has few lines left has ended. */
+  readonly soonSweptThrough: number;
   /** Every line in grace has been given everything up to this id; Infinity without such lines. */
   readonly graceThrough: number;
   /**
@@ -200,6 +202,19 @@ export class Channel<Group extends Reader = Reader>
     this.#updateSwept(rings);
     const unswept = this.#unsweptBytes(rings);
     return unswept === 0 || unswept <= room;
+  }
+
+  /** True when `bytes` more may enter once the sweeps that have few lines left have ended. */
+  hasRoomSoon(bytes: number): boolean {
+    if (this.hasRoom(bytes)) return true;
+    const rings = this.rings as ChannelRings;
+    if (this.groupsInGrace > 0) return false;
+    let through = Infinity;
+    for (const group of this.groups)
+      if (!group.hasOtherQueue(this)) through = Math.min(through, group.soonSweptThrough);
+    const { records } = rings;
+    const unswept = rings.mostBytesFrom(Math.max(records.seqAfter(through), records.tailSeq));
+    return unswept === 0 || unswept + bytes <= this.inFlightWindowBytes;
   }
 
   /**

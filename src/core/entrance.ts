@@ -7,11 +7,11 @@ import type { Clock } from '../clock.js';
 import {
   ENTERED_PER_CHECK,
   ENTERED_PER_TURN_MAX,
-  EVENT_COST_BYTES,
   QUEUED_EVENT_BYTES,
   SWEEP_SLICE_MS,
 } from '../limits.js';
 import type { Channel } from './channel.js';
+import { costOf } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { EventLog } from './event-log.js';
 import type { Group } from './group.js';
@@ -43,11 +43,6 @@ interface EntranceOwner {
   known(name: string | undefined): Iterable<Channel<Group>>;
   /** It is the channel's turn: lets entries of its queue enter, and then publishers. */
   proceed(channel: Channel<Group>): void;
-}
-
-/** What an entry counts for against its channel's room, bytes. */
-export function costOf(entry: NewEntry): number {
-  return isDeletion(entry) ? EVENT_COST_BYTES : entry.data.length + EVENT_COST_BYTES;
 }
 
 /** Memory of an entry that is not in a ring, bytes. */

@@ -1,17 +1,29 @@
 /**
  * The queue of one channel: entries, in id order, that are committed and have not entered its ring.
  */
-import { isDeletion, type LoggedEntry } from './event.js';
+import { EVENT_COST_BYTES } from '../limits.js';
+import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
+
+/** What an entry counts for against its channel's room, bytes. */
+export function costOf(entry: NewEntry): number {
+  return isDeletion(entry) ? EVENT_COST_BYTES : entry.data.length + EVENT_COST_BYTES;
+}
 
 export class EntryQueue {
   #entries: LoggedEntry[] = [];
   /** Index of the first entry that is left. */
   #start = 0;
   #deletions = 0;
+  #costBytes = 0;
 
   /** Entries that are left. */
   get length(): number {
     return this.#entries.length - this.#start;
+  }
+
+  /** What they count for against the channel's room, bytes. */
+  get costBytes(): number {
+    return this.#costBytes;
   }
 
   /** Those entries. */
@@ -27,12 +39,14 @@ export class EntryQueue {
   /** Adds an entry, whose id is above all before it. */
   push(entry: LoggedEntry): void {
     this.#entries.push(entry);
+    this.#costBytes += costOf(entry);
     if (isDeletion(entry)) this.#deletions++;
   }
 
   /** Takes the first entry out, which must be there. */
   shift(): LoggedEntry {
     const entry = this.#entries[this.#start++] as LoggedEntry;
+    this.#costBytes -= costOf(entry);
     if (isDeletion(entry)) this.#deletions--;
     // Compacted when half of the array is free: O(1) an entry.
     if (this.#start * 2 >= this.#entries.length) {

@@ -7,6 +7,7 @@ import { ChannelSet } from './channel-set.js';
 import type { CompressedSlices } from './compressed-slices.js';
 import type { Encoding } from './frame.js';
 import { LineTable } from './line-table.js';
+import { SWEEP_NEARLY_OVER_SHARE } from '../limits.js';
 import type { DeliveryMode } from './ports.js';
 import { strictest, type SlowPolicy } from './slow-policy.js';
 
@@ -59,8 +60,6 @@ export class Group implements Reader {
   sweepRow = -1;
   /** The head when the current sweep began. */
   sweepHead = 0;
-  /** Rows that the current sweep had visited each time that it began again. */
-  visitedAgain = 0;
   /** True when a line was left with something to write, so that another sweep follows. */
   behind = false;
 
@@ -106,6 +105,13 @@ export class Group implements Reader {
     if (saved === this.#savedLineCount) return;
     for (const channel of this.channels) channel.savedLineCount += saved - this.#savedLineCount;
     this.#savedLineCount = saved;
+  }
+
+  /** What {@link sweptThrough} will be soon: its sweep has few lines left. */
+  get soonSweptThrough(): number {
+    const isNearlyOver =
+      this.sweepRow >= 0 && this.sweepRow < this.table.count * SWEEP_NEARLY_OVER_SHARE;
+    return isNearlyOver ? Math.max(this.sweepHead, this.sweptThrough) : this.sweptThrough;
   }
 
   /** See core/channel.ts. */

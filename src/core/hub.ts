@@ -114,6 +114,7 @@ export class Hub<Socket> {
     const pump = new Pump(
       {
         swept: (group) => this.#swept(group),
+        nearlySwept: (group) => this.#nearlySwept(group),
         endSlow: (group, row) => membership.end(group, row, 'slow'),
         answerPoll(group, row) {
           if (ends.isRevoked(group.table.handles[row] as number))
@@ -413,6 +414,11 @@ export class Hub<Socket> {
   #swept(group: Group): void {
     for (const channel of group.channels) this.#deliveryTimes.swept(channel);
     for (const channel of group.channels) this.channels.evict(channel);
+    for (const channel of group.channels) this.#intake.proceed(channel);
+  }
+
+  #nearlySwept(group: Group): void {
+    if (!this.#entrance.isKept) return;
     for (const channel of group.channels) this.#intake.proceed(channel);
   }
 

@@ -16,7 +16,8 @@ import {
 import { AppendWindow } from './append-window.js';
 import type { Channel } from './channel.js';
 import type { Elsewhere } from './elsewhere.js';
-import { costOf, type Entrance } from './entrance.js';
+import type { Entrance } from './entrance.js';
+import { costOf } from './entry-queue.js';
 import { isDeletion, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
 import type { Group } from './group.js';
@@ -175,15 +176,17 @@ export class Intake {
   }
 
   /**
-   * Nothing is read while accepted entries wait: they go first. For a batch there must be room for
-   * its first cork.
+   * For a batch there must be room for its first cork, behind the entries that were accepted and
+   * wait. Where the log answers later, there must be when it answers.
    */
   #hasRoom(channel: Channel<Group>, bytes: number): boolean {
-    if (channel.queueLength > 0 || channel.isReading) return false;
+    if (channel.isReading) return false;
     const first = Math.min(bytes, CORK_WRITE_BYTES_MAX);
-    const ahead = this.#ahead.get(channel);
-    if (ahead === undefined || channel.lineCount === 0) return channel.hasRoom(first);
-    return ahead + first <= channel.inFlightWindowBytes && channel.hasRoom(ahead + first);
+    if (!this.#entrance.isKept || channel.lineCount === 0)
+      return channel.queueLength === 0 && channel.hasRoom(first);
+    const ahead = (this.#ahead.get(channel) ?? 0) + channel.queuedCostBytes;
+    if (ahead > 0 && ahead + first > channel.inFlightWindowBytes) return false;
+    return channel.hasRoomSoon(ahead + first);
   }
 
   /** True when a publish of `bytes` may be read and appended, if none waits before it. */

@@ -9,8 +9,8 @@ import {
   CATCH_UP_CORKS_MAX,
   CORK_WRITE_BYTES_MAX,
   IDLE_ROWS_PER_CORK,
-  SWEEP_AGAIN_SHARE,
   SWEEP_CHECK_CORKS,
+  SWEEP_NEARLY_OVER_SHARE,
   SWEEP_SLICE_MS,
 } from '../limits.js';
 import type { CompressedSlices } from './compressed-slices.js';
@@ -28,6 +28,8 @@ const CORKS_PER_ROW = 1 / IDLE_ROWS_PER_CORK;
 interface PumpOwner {
   /** A sweep is complete, or a grace period over: more may be evicted, and more may enter. */
   swept(group: Group): void;
+  /** A sweep has few lines left: a log that answers later may be given more. */
+  nearlySwept(group: Group): void;
   /** Ends a line that is too slow for `--slow close`, which removes its row. */
   endSlow(group: Group, row: number): void;
   /** Answers a waiting poll with what came, which removes its row. */
@@ -172,7 +174,7 @@ export class Pump {
   /** Goes on with a group's sweep for a few corks. Returns true when its lines are done for now. */
   #sweep(group: Group): boolean {
     const { table, set, compressed } = group;
-    const begins = group.sweepRow < 0 || this.#beginsAgain(group);
+    const begins = group.sweepRow < 0;
     if (begins) {
       group.sweepHead = this.#progress.through(set);
       group.behind = false;
@@ -248,9 +250,13 @@ export class Pump {
       this.#counters.written_bytes_total += stepBytesSum;
       this.#counters.deliveries_total += stepEventsSum;
     }
+    const nearlyOver = table.count * SWEEP_NEARLY_OVER_SHARE;
+    const wasNearlyOver = group.sweepRow < nearlyOver;
     group.sweepRow = row;
-    if (row >= 0) return false;
-    group.visitedAgain = 0;
+    if (row >= 0) {
+      if (row < nearlyOver && !wasNearlyOver) this.#owner.nearlySwept(group);
+      return false;
+    }
     group.sweptInSlice = this.#slice;
     if (group.sweepHead > group.sweptThrough) group.sweptThrough = group.sweepHead;
     if (group.graceThrough !== Infinity) this.grace.update(group);
@@ -260,22 +266,6 @@ export class Pump {
     const isDone = !group.behind && set.newestId <= group.sweepHead;
     if (isDone) compressed?.clear();
     return isDone;
-  }
-
-  /**
-   * True when a sweep is to begin again, since more has come while it had visited few lines, and
-   * publishers wait. What a sweep has brought to every line makes room for them, and that is what
-   * there was at its beginning: a log that hands over in two portions what it was given at once
-   * would else have one of them in each sweep, and each write would be half as large.
-   */
-  #beginsAgain(group: Group): boolean {
-    const { table, set, channels, sweepRow, sweepHead } = group;
-    const visited = Math.max(0, table.count - 1 - sweepRow);
-    if (group.visitedAgain + visited >= table.count * SWEEP_AGAIN_SHARE) return false;
-    if (!channels.some(({ waitingCount }) => waitingCount > 0)) return false;
-    if (this.#progress.through(set) <= sweepHead) return false;
-    group.visitedAgain += visited;
-    return true;
   }
 
   /** Brings one line to `newest`, or as far as it takes bytes. */
