@@ -3,7 +3,7 @@
  * them on any exit.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -47,6 +47,13 @@ const OWN_CORES = /^Cpus_allowed_list:\s+(\S+)$/m.exec(
 export function moveRunner(cores: readonly number[] | undefined): void {
   if (!pinning) return;
   spawnSync('taskset', ['-acp', cores?.join(',') ?? OWN_CORES, String(process.pid)]);
+}
+
+/** Lets all threads of a process but its first one have the cores that this process began with. */
+export function freeOtherThreads(pid: number): void {
+  if (!pinning) return;
+  for (const thread of readdirSync(`/proc/${pid}/task`))
+    if (thread !== String(pid)) spawnSync('taskset', ['-cp', OWN_CORES, thread]);
 }
 
 const STDERR_KEPT_CHARS = 4000;

@@ -3,8 +3,9 @@
  * uWebSockets.js, the bare C loop and its rivals, turn by turn.
  */
 import { CONNECTS_AT_ONCE } from '../dist/tools/load/processes/counting-process.js';
+import { freeOtherThreads, SERVER_CORE } from './child.js';
 import { hasCompiler } from './compile.js';
-import { remarkOnOtherProcesses } from './machine.js';
+import { pinnedWords, remarkOnOtherProcesses } from './machine.js';
 import {
   type FanOutFailure,
   type FanOutRound,
@@ -31,6 +32,11 @@ export interface FanOutParameters {
   rivalWindowSeconds: number;
   /** Whether a C process holds the lines that are not checked. */
   reader: boolean;
+  /**
+   * Whether a server's threads but its first one, a log's among them, have all cores: all share its
+   * core without.
+   */
+  freesThreads: boolean;
   rates: RateParameters[];
   targets: TargetName[];
   absent: Record<string, string>;
@@ -84,8 +90,9 @@ const SETTLE_DEADLINE_MS = 10_000;
 
 export async function measureFanOut(
   options: RunOptions,
+  freesThreads = false,
 ): Promise<Measured<FanOutParameters, FanOutRound, FanOutSummary>> {
-  const parameters = chooseParameters(options);
+  const parameters = chooseParameters(options, freesThreads);
   const remarks: string[] = [];
   for (const [target, why] of Object.entries(parameters.absent))
     remarks.push(`${target} was not measured: ${why}`);
@@ -139,7 +146,16 @@ export async function measureFanOut(
   for (const { target, ratePerSecond, lines, why } of failures) {
     remarks.push(`${target} at ${ratePerSecond}/s with ${lines} lines: ${why.split('\n', 1)[0]}`);
   }
-  return { parameters, rounds, summary, remarks, table: describeSummary(summary) };
+  return {
+    parameters,
+    rounds,
+    summary,
+    remarks,
+    ...(freesThreads && {
+      pinned: pinnedWords(`core ${SERVER_CORE} with its loop and on all with other threads`),
+    }),
+    table: describeSummary(summary),
+  };
 }
 
 interface Turn {
@@ -154,6 +170,7 @@ function measureTurn(
   lines: number,
 ): Promise<FanOutRound> {
   return visit(target, {}, async (here) => {
+    if (parameters.freesThreads) freeOtherThreads(here.server.pid);
     const fleet = await here.startFleet({ countsInC: true });
     const order = { ...parameters, ...rate, lines, settleDeadlineMs: SETTLE_DEADLINE_MS };
     return { target, round, ...(await measureOpenLoop(here, fleet, order)) };
@@ -199,7 +216,7 @@ async function measureRival(
   return measured;
 }
 
-function chooseParameters(options: RunOptions): FanOutParameters {
+function chooseParameters(options: RunOptions, freesThreads: boolean): FanOutParameters {
   const wanted = [
     ...FAN_OUT_TARGETS.filter((target) => options.targets?.includes(target) ?? true),
     ...LOG_TARGETS.filter((target) => options.targets?.includes(target)),
@@ -227,6 +244,7 @@ function chooseParameters(options: RunOptions): FanOutParameters {
     fewerLines: options.quick ? QUICK.fewerLines : FEWER_LINES,
     rivalWindowSeconds: RIVAL_WINDOW_SECONDS,
     reader: hasCompiler,
+    freesThreads,
     warmUpSeconds: options.quick ? QUICK.warmUpSeconds : WARM_UP_SECONDS,
     tailSeconds: TAIL_SECONDS,
     rates: (rates ?? FULL_RATES).map((rate) => ({
