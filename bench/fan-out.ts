@@ -3,9 +3,9 @@
  * uWebSockets.js, the bare C loop and its rivals, turn by turn.
  */
 import { CONNECTS_AT_ONCE } from '../dist/tools/load/processes/counting-process.js';
-import { freeOtherThreads, SERVER_CORE } from './child.js';
+import { freeOtherThreads } from './child.js';
 import { hasCompiler } from './compile.js';
-import { pinnedWords, remarkOnOtherProcesses } from './machine.js';
+import { LOOP_PINNED_WORDS, remarkOnOtherProcesses } from './machine.js';
 import {
   type FanOutFailure,
   type FanOutRound,
@@ -151,9 +151,7 @@ export async function measureFanOut(
     rounds,
     summary,
     remarks,
-    ...(freesThreads && {
-      pinned: pinnedWords(`core ${SERVER_CORE} with its loop and on all with other threads`),
-    }),
+    ...(freesThreads && { pinned: LOOP_PINNED_WORDS }),
     table: describeSummary(summary),
   };
 }

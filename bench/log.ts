@@ -2,6 +2,7 @@
  * Logs: what events cost when they are kept on a disk or on NATS, beside the log in memory of the
  * same round; single flushes of the disk; a node that was away from NATS.
  */
+import { freeOtherThreads } from './child.js';
 import { measureClosedLoop } from './closed-loop.js';
 import { DATA_BYTES } from './event.js';
 import { measureFlushes } from './flush-loop.js';
@@ -17,7 +18,7 @@ import {
   summariseLogs,
 } from './log-figures.js';
 import { logFolder, remarkOnDisk } from './log-place.js';
-import { remarkOnOtherProcesses } from './machine.js';
+import { LOOP_PINNED_WORDS, remarkOnOtherProcesses } from './machine.js';
 import { faultsOf, measureOpenLoop } from './open-loop.js';
 import { buildRequest } from './publish.js';
 import type { Measured, RunOptions } from './results.js';
@@ -95,7 +96,14 @@ export async function measureLog(
     ...failures,
     ...remarksOn(rounds, summary),
   ];
-  return { parameters, rounds, summary, remarks, table: describeLogs(summary) };
+  return {
+    parameters,
+    rounds,
+    summary,
+    remarks,
+    pinned: LOOP_PINNED_WORDS,
+    table: describeLogs(summary),
+  };
 }
 
 /** `--targets` are the servers: `holdline`, `holdline-lmdb` with both durabilities, … */
@@ -141,6 +149,7 @@ function measureBatches(
   { connections, batchEvents, warmUpSeconds, windowSeconds }: LogParameters,
 ): Promise<BatchRound> {
   return visit(TARGET_OF[log], SETTINGS_OF[log], async (here) => {
+    freeOtherThreads(here.server.pid);
     const order = {
       request: buildRequest(here.server.port, batchEvents),
       connections,
@@ -160,6 +169,7 @@ function measureSingles(
   { ratePerSecond, warmUpSeconds, singleSeconds }: LogParameters,
 ): Promise<SingleRound> {
   return visit(TARGET_OF[log], SETTINGS_OF[log], async (here) => {
+    freeOtherThreads(here.server.pid);
     const fleet = await here.startFleet();
     const measured = await measureOpenLoop(here, fleet, {
       lines: 1,

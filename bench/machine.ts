@@ -53,6 +53,11 @@ export function pinnedWords(serverPlace: string): string {
     : 'not pinned';
 }
 
+/** Where they run when only the server's loop keeps to its core: `freeOtherThreads`. */
+export const LOOP_PINNED_WORDS = pinnedWords(
+  `core ${SERVER_CORE} with its loop and on all with other threads`,
+);
+
 /** Share of a core that other processes may use without a remark. */
 const OTHERS_SHARE_MAX = 0.1;
 

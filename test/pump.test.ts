@@ -3,7 +3,7 @@
  * not in step.
  */
 import { describe, expect, test } from 'vitest';
-import { CORK_WRITE_BYTES_MAX, LARGE_WRITE_BYTES_MAX } from '../src/limits.js';
+import { CORK_WRITE_BYTES_MAX, EVENT_COST_BYTES, LARGE_WRITE_BYTES_MAX } from '../src/limits.js';
 import { LIVE } from '../src/core/position.js';
 import type { FakeClock } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf } from './support/fake-hub.js';
@@ -89,8 +89,14 @@ describe('a line among many in step', () => {
   });
 });
 
-/** Events in a write to each of so many lines that the in-flight window is one cork. */
-async function eventsPerWrite(log?: (clock: FakeClock) => KeepingLog): Promise<number> {
+/**
+ * Events in a write to each of so many lines that the in-flight window is one cork, and the most
+ * that were accepted and waited.
+ */
+async function saturate(
+  log?: (clock: FakeClock) => KeepingLog,
+): Promise<{ eventsPerWrite: number; queuedEventsMax: number }> {
+  let queuedEventsMax = 0;
   let made: KeepingLog | undefined;
   const fake = new FakeHub({}, 0.01, log === undefined ? 1 : (clock) => (made = log(clock)));
   await made?.open();
@@ -100,13 +106,15 @@ async function eventsPerWrite(log?: (clock: FakeClock) => KeepingLog): Promise<n
     // More than twice as many as the lines take; those that wait too long are refused.
     fake.publish('c', 'x'.repeat(240)).catch(() => {});
     await fake.clock.turn();
+    queuedEventsMax = Math.max(queuedEventsMax, fake.hub.figures.gauges.queueEvents);
   }
-  return fake.counters.deliveries_total / fake.counters.writes_total;
+  const eventsPerWrite = fake.counters.deliveries_total / fake.counters.writes_total;
+  return { eventsPerWrite, queuedEventsMax };
 }
 
 test('a log that hands over in portions what it was given at once makes writes hardly smaller', async () => {
-  const inMemory = await eventsPerWrite();
-  const kept = await eventsPerWrite((clock) => {
+  const inMemory = await saturate();
+  const kept = await saturate((clock) => {
     let lastMs = 0;
     // The first of several appends is committed alone, as by a thread that was asleep.
     const appendMs = (): number => {
@@ -117,5 +125,6 @@ test('a log that hands over in portions what it was given at once makes writes h
     return new KeepingLog(new KeepingStore(), { appendMs }, clock);
   });
   // It was once 0.55.
-  expect(kept / inMemory).toBeGreaterThan(0.9);
+  expect(kept.eventsPerWrite / inMemory.eventsPerWrite).toBeGreaterThan(0.9);
+  expect(kept.queuedEventsMax * (240 + EVENT_COST_BYTES)).toBeLessThanOrEqual(CORK_WRITE_BYTES_MAX);
 });
