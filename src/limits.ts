@@ -1103,6 +1103,12 @@ export const LOG_RESTART_MS_MAX = 5_000;
 export const LOG_OUTCOME_MS_MAX = 3_000;
 
 /**
+ * Time that a commit to a log on disk waits for a process that opens the log to read it, and the
+ * other way round, ms. log/lmdb/commit-lock.ts
+ */
+export const LOG_COMMIT_LOCK_MS_MAX = 5_000;
+
+/**
  * Time that a process that exits waits for the transaction that its log's thread is in, ms; then it
  * is killed, which a log stands. log/lmdb/thread-handle.ts
  */

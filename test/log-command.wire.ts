@@ -1,7 +1,9 @@
 /** `holdline log`: a log that is backed up while it is written, restored, upgraded and read. */
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -69,6 +71,56 @@ test('a backup while a server writes has everything up to one moment, and can be
   const [id] = await next.append(events('a3'));
   expect(id).toBeGreaterThan(last);
   await next.close();
+});
+
+test('no commit is lost while other processes open the log again and again', async () => {
+  const running = await openLmdbLog(directory);
+  await running.append(events('a1'));
+  // Each looks at the log, and says that a server runs.
+  const upkeep = JSON.stringify(new URL('../dist/log/lmdb/upkeep.js', import.meta.url));
+  const code = `import { upgrade } from ${upkeep};
+    let looks = 0;
+    for (; looks < 150; looks++) await upgrade(${JSON.stringify(directory)}).catch(() => {});
+    console.log(looks);`;
+  const looking = Promise.all(
+    [1, 2].map(() =>
+      promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code]),
+    ),
+  );
+  let isDone = false;
+  const given = [1];
+  const writing = (async () => {
+    while (!isDone) given.push(...(await running.append(events('b1', 'c1'))));
+  })();
+  const looks = (await looking).map(({ stdout }) => Number(stdout));
+  isDone = true;
+  await writing;
+  expect(looks).toEqual([150, 150]);
+  const page = await readAll(running, ['a', 'b', 'c']);
+  expect(page.events.map(({ id }) => id)).toEqual(given);
+  await running.close();
+});
+
+test('commits wait for who opens the log; where a server does not wait, its log is not opened', async () => {
+  const running = await openLmdbLog(directory);
+  await running.append(events('a1'));
+  const path = join(directory, 'commits.lock');
+  const holding = spawn('flock', [path, 'sh', '-c', 'echo held; cat'], { stdio: 'pipe' });
+  await once(holding.stdout, 'data');
+  let isCommitted = false;
+  const appended = running.append(events('a2')).then(() => (isCommitted = true));
+  await sleep(50);
+  expect(isCommitted).toBe(false);
+  holding.stdin.end();
+  await appended;
+  // As with a server that has no koffi.
+  rmSync(path);
+  expect(refused('backup', directory, target)).toEqual([
+    2,
+    expect.stringContaining('a server writes this log, and one of us lacks the package koffi'),
+  ]);
+  await running.close();
+  expect(log('backup', directory, target)).toMatch('copied 2 events');
 });
 
 test('ids of a clock go on at the clock after a restore', async () => {

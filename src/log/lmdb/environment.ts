@@ -15,6 +15,7 @@ import { makeDirectory } from './make-directory.js';
 export const SCHEMA = 1;
 
 export const LOCK_FILE = 'holdline.lock';
+export const COMMIT_LOCK_FILE = 'commits.lock';
 export const BALLAST_FILE = 'ballast';
 
 /** What a directory may hold before there is a log in it. */
@@ -22,6 +23,7 @@ const OWN_FILES: ReadonlySet<string> = new Set([
   DATA_FILE,
   'lock.mdb',
   LOCK_FILE,
+  COMMIT_LOCK_FILE,
   BALLAST_FILE,
   'lost+found',
 ]);

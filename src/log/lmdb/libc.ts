@@ -5,6 +5,8 @@ import { constants } from 'node:os';
 export interface LogLibc {
   /** flock(2), exclusive and without waiting; false when another has the lock. */
   lock(this: void, descriptor: number): boolean;
+  /** Gives that lock back, as closing the descriptor does. */
+  unlock(this: void, descriptor: number): void;
   /**
    * Takes the pages of a mapped file out of the memory of this process, where they count; they stay
    * in the kernel's cache, and are mapped again when they are read (madvise(2), MADV_DONTNEED).
@@ -19,6 +21,7 @@ export interface LogLibc {
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const LOCK_UN = 8;
 const MADV_DONTNEED = 4;
 
 /** Undefined if koffi does not load. */
@@ -30,6 +33,7 @@ export async function loadLogLibc(): Promise<LogLibc | undefined> {
     const madvise = library.func('int madvise(uintptr_t, size_t, int)');
     return {
       lock: (descriptor) => flock(descriptor, LOCK_EX | LOCK_NB) === 0,
+      unlock: (descriptor) => void flock(descriptor, LOCK_UN),
       unmapPages: (path) => {
         for (const { start, bytes } of mappingsOf(path)) madvise(start, bytes, MADV_DONTNEED);
       },

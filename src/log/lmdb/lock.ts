@@ -43,6 +43,16 @@ export async function lockDirectory(directory: string): Promise<() => void> {
   };
 }
 
+/** True when another process has the directory, as far as its file tells. */
+export function isLockedElsewhere(directory: string): boolean {
+  try {
+    const owner = readFileSync(join(directory, LOCK_FILE), 'latin1').trim();
+    return owner !== nameOf(process.pid) && isRunning(owner);
+  } catch {
+    return false;
+  }
+}
+
 /** Pid and time of start: a pid is used again. */
 function nameOf(pid: number): string {
   return `${pid} ${startOf(pid) ?? ''}`.trim();

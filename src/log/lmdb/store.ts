@@ -9,6 +9,7 @@ import {
 } from '../../limits.js';
 import { ChannelRows, packPlace, readPlace, readRow } from './channel-rows.js';
 import { EndGate } from './end-gate.js';
+import { CommitLock } from './commit-lock.js';
 import { openTables, writeSchema, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { loadLogLibc } from './libc.js';
@@ -42,6 +43,7 @@ export class Store {
   readonly tables: Tables;
   readonly room: Room;
   readonly #gate: EndGate;
+  readonly #commitLock: CommitLock;
   /** The newest id that was found when it was opened. */
   committedId = 0;
   #forgetting: Forgetting;
@@ -55,8 +57,15 @@ export class Store {
   /** Channel number from which {@link Store.sweep} goes on. */
   #sweptTo = 0;
 
-  private constructor(tables: Tables, room: Room, totals: Totals, data: ThreadData) {
+  private constructor(
+    tables: Tables,
+    room: Room,
+    commitLock: CommitLock,
+    totals: Totals,
+    data: ThreadData,
+  ) {
     this.tables = tables;
+    this.#commitLock = commitLock;
     this.#gate = new EndGate(data.gateWord);
     this.room = room;
     this.#counts = new PageCounts(tables);
@@ -75,11 +84,14 @@ export class Store {
       gate: new EndGate(data.gateWord),
     });
     let room: Room | undefined;
+    let commitLock: CommitLock | undefined;
     try {
-      room = Room.open(data.directory, await loadLogLibc());
+      const libc = await loadLogLibc();
+      room = Room.open(data.directory, libc);
+      commitLock = CommitLock.open(data.directory, libc);
       const totals = isNew ? freshTotals(data.firstId) : readTotals(tables);
       if (totals === undefined) throw missingTotals();
-      const store = new Store(tables, room, totals, data);
+      const store = new Store(tables, room, commitLock, totals, data);
       if (isNew)
         store.#change(SMALL_CHANGE, () => {
           writeSchema(tables);
@@ -91,6 +103,7 @@ export class Store {
       return store;
     } catch (error) {
       room?.close();
+      commitLock?.close();
       await tables.root.close();
       throw error instanceof HoldlineError
         ? error
@@ -317,6 +330,7 @@ export class Store {
   /** Closes without writing anything, after a failure. */
   async abandon(): Promise<void> {
     this.room.close();
+    this.#commitLock.close();
     await this.tables.root.close();
   }
 
@@ -353,15 +367,15 @@ export class Store {
     const totals = { ...this.#totals };
     const rows = new ChannelRows(tables);
     let isDone = false;
-    this.#gate.within(() =>
+    const transaction = (): unknown =>
       tables.root.transactionSync(() => {
         if (!change({ tables, totals, rows })) return tables.abort;
         rows.write();
         writeTotals(tables, totals);
         isDone = true;
         return undefined;
-      }),
-    );
+      });
+    this.#commitLock.within(() => this.#gate.within(transaction));
     if (isDone) this.#totals = totals;
   }
 

@@ -20,8 +20,9 @@ import type { LoggedEntry, LoggedEvent } from '../../core/event.js';
 import { asError, HoldlineError } from '../../errors.js';
 import { LOG_ID_LEASE, LOG_READ_SLICE_EVENTS } from '../../limits.js';
 import { readPlace, readRow, type ChannelRow } from './channel-rows.js';
+import { whileNothingCommits } from './commit-lock.js';
 import { DATA_FILE } from './data-file.js';
-import { LOCK_FILE, openTables, SCHEMA, type Tables } from './environment.js';
+import { LOCK_FILE, openTables, SCHEMA, type OpenTables, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { loadLogLibc } from './libc.js';
 import { lockDirectory } from './lock.js';
@@ -56,7 +57,7 @@ export interface LogFacts {
  * may write it. Rejects with HOLDLINE_BAD_LOG; then nothing is left of the copy.
  */
 export async function backUp(directory: string, target: string): Promise<LogFacts> {
-  const { tables } = await openTables(directory, { readOnly: true });
+  const { tables } = await openToRead(directory);
   try {
     makeEmptyDirectory(target);
     // Only a whole copy has the name of one, whatever ends this process.
@@ -132,8 +133,12 @@ export async function upgrade(directory: string): Promise<number> {
   return schema;
 }
 
+function openToRead(directory: string, isCopy = false): Promise<OpenTables> {
+  return whileNothingCommits(directory, () => openTables(directory, { readOnly: true, isCopy }));
+}
+
 async function factsOf(directory: string, { isCopy = false } = {}): Promise<LogFacts> {
-  const { tables } = await openTables(directory, { readOnly: true, isCopy });
+  const { tables } = await openToRead(directory, isCopy);
   try {
     const { events, bytes, newestId } = totalsOf(tables);
     const fileBytes = statSync(join(directory, DATA_FILE)).size;
@@ -165,7 +170,7 @@ export class LogReader {
       throw new HoldlineError('HOLDLINE_BAD_LOG', 'there is no log in the directory');
     const unlock = await lockDirectory(directory);
     try {
-      const { tables } = await openTables(directory, { readOnly: true });
+      const { tables } = await openToRead(directory);
       return new LogReader(tables, unlock);
     } catch (error) {
       unlock();
