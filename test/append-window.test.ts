@@ -44,14 +44,31 @@ test('it grows only while publishes wait, up to its bound', () => {
 
 test('it grows by what was committed until the log was late, then by a quarter of that', () => {
   const window = new AppendWindow();
-  commit(window, 0, 10, 1);
-  window.committed(BYTES, 10, 20, true);
+  // The first was given before the window was made.
+  commit(window, 0, 11, 1);
+  window.committed(BYTES, 11, 21, true);
   const bytes = (APPEND_WINDOW_BYTES_MIN + 10 * BYTES) / 2;
   expect(sizeOf(window)).toBe(bytes);
-  commit(window, 20, 24, 1);
+  commit(window, 21, 25, 1);
   expect(sizeOf(window)).toBe(bytes + BYTES);
-  window.committed(BYTES, 24, 34, true);
+  window.committed(BYTES, 25, 35, true);
   expect(sizeOf(window)).toBe((bytes + BYTES) * 0.75);
+});
+
+test('a channel that always wants more does not make a log slow that is looked at again', () => {
+  const window = new AppendWindow();
+  const bytes = 1_024;
+  const given: number[] = [];
+  let nowMs = 0;
+  let largest = 0;
+  // It commits one after the other, 20 KB a ms, and answers a ms later.
+  while (nowMs < 8 * APPEND_PROBE_MS) {
+    while (window.hasRoom(given.length * bytes, bytes)) given.push(nowMs);
+    nowMs += bytes / 20_000;
+    window.committed(bytes, given.shift()! - 1, nowMs, true);
+    if (nowMs > 2 * APPEND_PROBE_MS) largest = Math.max(largest, sizeOf(window));
+  }
+  expect(largest).toBeLessThan(160 * 1024);
 });
 
 test('a log at a long way has all of its window within seconds, after each look at its speed', () => {

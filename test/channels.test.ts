@@ -23,6 +23,7 @@ function readerUpTo(sweptThrough: number, encoding: Encoding = SSE): Group {
     readsFrames: true,
     sweptThrough,
     soonSweptThrough: sweptThrough,
+    readsQueues: false,
     hasOtherQueue: () => false,
     graceThrough: Infinity,
   };

@@ -25,6 +25,8 @@ export class AppendWindow {
   /** The fastest commit since the window was last made small to see how fast the log is. */
   #leastMs = Infinity;
   #probeMs = -Infinity;
+  /** When it was made small last: what was given before was given with another window. */
+  #resetMs = -Infinity;
   #hasBeenLate = false;
 
   /** True when `bytes` more may be given beside those that the log has of the channel. */
@@ -40,7 +42,9 @@ export class AppendWindow {
       this.#leastMs = Infinity;
       this.#bytes = APPEND_WINDOW_BYTES_MIN;
       this.#hasBeenLate = false;
+      this.#resetMs = nowMs;
     }
+    if (beganMs < this.#resetMs) return;
     this.#leastMs = Math.min(this.#leastMs, latencyMs);
     const lateMs = Math.max(APPEND_LATE_MS, APPEND_LATE_TIMES * this.#leastMs);
     if (latencyMs > this.#leastMs + lateMs) {

@@ -41,6 +41,8 @@ export interface Reader {
   readonly sweptThrough: number;
   /** The same as it will be when a sweep that has few lines left has ended. */
   readonly soonSweptThrough: number;
+  /** True when it reads the queues of its channels, since it is on several. */
+  readonly readsQueues: boolean;
   /** Every line in grace has been given everything up to this id; Infinity without such lines. */
   readonly graceThrough: number;
   /**
@@ -204,14 +206,19 @@ export class Channel<Group extends Reader = Reader>
     return unswept === 0 || unswept <= room;
   }
 
-  /** True when `bytes` more may enter once the sweeps that have few lines left have ended. */
+  /**
+   * True when `bytes` more may enter once the sweeps that have few lines left have ended. Until then
+   * they would wait in the queue, and other channels not for a group that reads it: false with one.
+   */
   hasRoomSoon(bytes: number): boolean {
-    if (this.hasRoom(bytes)) return true;
-    const rings = this.rings as ChannelRings;
+    const { rings } = this;
+    if (rings === undefined) return true;
     if (this.groupsInGrace > 0) return false;
     let through = Infinity;
-    for (const group of this.groups)
-      if (!group.hasOtherQueue(this)) through = Math.min(through, group.soonSweptThrough);
+    for (const group of this.groups) {
+      if (group.readsQueues) return false;
+      through = Math.min(through, group.soonSweptThrough);
+    }
     const { records } = rings;
     const unswept = rings.mostBytesFrom(Math.max(records.seqAfter(through), records.tailSeq));
     return unswept === 0 || unswept + bytes <= this.inFlightWindowBytes;

@@ -7,6 +7,7 @@ import type { Clock } from '../clock.js';
 import {
   ENTERED_PER_CHECK,
   ENTERED_PER_TURN_MAX,
+  EVENT_COST_BYTES,
   QUEUED_EVENT_BYTES,
   SWEEP_SLICE_MS,
 } from '../limits.js';
@@ -101,6 +102,11 @@ export class Entrance {
   /** Memory of those events. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** True when entries that count for `bytes`, however small, may wait in the channel's queue. */
+  mayQueue(channel: Channel<Group>, bytes: number): boolean {
+    return this.#memory.mayHold(channel.share, (bytes * QUEUED_EVENT_BYTES) / EVENT_COST_BYTES);
   }
 
   /** Entries of the channel's queue enter while there is room; a large batch in portions. */

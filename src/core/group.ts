@@ -107,6 +107,10 @@ export class Group implements Reader {
     this.#savedLineCount = saved;
   }
 
+  get readsQueues(): boolean {
+    return this.set.readsQueues;
+  }
+
   /** What {@link sweptThrough} will be soon: its sweep has few lines left. */
   get soonSweptThrough(): number {
     const isNearlyOver =
@@ -116,7 +120,7 @@ export class Group implements Reader {
 
   /** See core/channel.ts. */
   hasOtherQueue(channel: unknown): boolean {
-    if (!this.set.readsQueues) return false;
+    if (!this.readsQueues) return false;
     for (const other of this.channels) if (other !== channel && other.queueLength > 0) return true;
     return false;
   }

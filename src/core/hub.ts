@@ -371,7 +371,7 @@ export class Hub<Socket> {
 
   /** An entry waits in the channel's queue: wakes the groups that read queues. */
   #queued(channel: Channel<Group>): void {
-    for (const group of channel.groups) if (group.set.readsQueues) this.#pump.wake(group);
+    for (const group of channel.groups) if (group.readsQueues) this.#pump.wake(group);
   }
 
   #enter(channel: Channel<Group> | undefined, entry: LoggedEntry): void {

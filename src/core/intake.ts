@@ -186,7 +186,10 @@ export class Intake {
       return channel.queueLength === 0 && channel.hasRoom(first);
     const ahead = (this.#ahead.get(channel) ?? 0) + channel.queuedCostBytes;
     if (ahead > 0 && ahead + first > channel.inFlightWindowBytes) return false;
-    return channel.hasRoomSoon(ahead + first);
+    return (
+      channel.hasRoom(ahead + first) ||
+      (channel.hasRoomSoon(ahead + first) && this.#entrance.mayQueue(channel, ahead + first))
+    );
   }
 
   /** True when a publish of `bytes` may be read and appended, if none waits before it. */

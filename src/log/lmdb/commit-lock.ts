@@ -7,9 +7,9 @@
  */
 import { closeSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { HoldlineError } from '../../errors.js';
+import { asError, HoldlineError } from '../../errors.js';
 import { LOG_COMMIT_LOCK_MS_MAX } from '../../limits.js';
-import { COMMIT_LOCK_FILE } from './environment.js';
+import { COMMIT_LOCK_FILE, loadLmdb } from './environment.js';
 import { loadLogLibc, type LogLibc } from './libc.js';
 import { isLockedElsewhere } from './lock.js';
 
@@ -28,15 +28,19 @@ export class CommitLock {
   /** For who writes the log. Without koffi there is no lock, and so no file. */
   static open(directory: string, libc: LogLibc | undefined): CommitLock {
     const path = join(directory, COMMIT_LOCK_FILE);
-    if (libc !== undefined) return new CommitLock(openSync(path, 'a', 0o600), libc);
-    rmSync(path, { force: true });
-    return new CommitLock(undefined, undefined);
+    try {
+      if (libc !== undefined) return new CommitLock(openSync(path, 'a', 0o600), libc);
+      rmSync(path, { force: true });
+      return new CommitLock(undefined, undefined);
+    } catch (error) {
+      throw bad(`${COMMIT_LOCK_FILE} cannot be used: ${asError(error).message}`);
+    }
   }
 
   /** Commits while nobody opens the log. Throws when one does so for too long: nothing is done. */
   within<Result>(commit: () => Result): Result {
     if (this.#file === undefined || this.#libc === undefined) return commit();
-    take(this.#file, this.#libc, 'another process is opening the log');
+    if (!take(this.#file, this.#libc)) throw new Error('another process is opening the log');
     try {
       return commit();
     } finally {
@@ -58,16 +62,17 @@ export async function whileNothingCommits<Result>(
   open: () => Promise<Result>,
 ): Promise<Result> {
   const libc = await loadLogLibc();
+  // Before the lock is taken, since that may take long.
+  await loadLmdb();
   const file = libc === undefined ? undefined : openExisting(join(directory, COMMIT_LOCK_FILE));
   if (file === undefined || libc === undefined) {
     if (!isLockedElsewhere(directory)) return open();
-    throw new HoldlineError(
-      'HOLDLINE_BAD_LOG',
+    throw bad(
       'a server writes this log, and one of us lacks the package koffi or is of an older version; stop the server first, or npm install koffi',
     );
   }
   try {
-    take(file, libc, 'the log is written without a pause');
+    if (!take(file, libc)) throw bad('the log is written without a pause; try again');
     return await open();
   } finally {
     closeSync(file);
@@ -77,15 +82,23 @@ export async function whileNothingCommits<Result>(
 function openExisting(path: string): number | undefined {
   try {
     return openSync(path, 'r');
-  } catch {
-    return undefined;
+  } catch (error) {
+    const { code, message } = asError(error) as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    throw bad(`${COMMIT_LOCK_FILE} cannot be used: ${message}`);
   }
 }
 
-function take(file: number, libc: LogLibc, problem: string): void {
+/** False when another process has it for too long. */
+function take(file: number, libc: LogLibc): boolean {
   const untilMs = performance.now() + LOG_COMMIT_LOCK_MS_MAX;
   while (!libc.lock(file)) {
-    if (performance.now() > untilMs) throw new HoldlineError('HOLDLINE_BAD_LOG', problem);
+    if (performance.now() > untilMs) return false;
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
   }
+  return true;
+}
+
+function bad(words: string): HoldlineError {
+  return new HoldlineError('HOLDLINE_BAD_LOG', words);
 }

@@ -168,7 +168,7 @@ function schemaOf(root: RootDatabase<Buffer, Buffer>): number | undefined {
   return schema;
 }
 
-async function loadLmdb(): Promise<typeof import('lmdb')> {
+export async function loadLmdb(): Promise<typeof import('lmdb')> {
   try {
     return await import('lmdb');
   } catch (error) {
