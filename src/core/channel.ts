@@ -207,8 +207,8 @@ export class Channel<Group extends Reader = Reader>
   }
 
   /**
-   * True when `bytes` more may enter once the sweeps that have few lines left have ended. Until then
-   * they would wait in the queue, and other channels not for a group that reads it: false with one.
+   * True when `bytes` more may enter once the sweeps that have few lines left have ended. False
+   * with a group that reads queues: other channels would not wait for it meanwhile.
    */
   hasRoomSoon(bytes: number): boolean {
     const { rings } = this;
