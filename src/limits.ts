@@ -341,7 +341,7 @@ export const SWEEP_SLICE_MS = 2;
 
 /**
  * Share of a group's lines that a sweep may have left while a log that answers later is given what
- * will have room when the sweep has ended. core/group.ts, core/pump.ts
+ * will have room when the sweep has ended. core/group.ts
  */
 export const SWEEP_NEARLY_OVER_SHARE = 1 / 4;
 

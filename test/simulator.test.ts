@@ -9,7 +9,7 @@ import { KeepingSimulation } from './support/simulator-keeping.js';
 import { Simulation } from './support/simulator.js';
 import { withEndsAmidSweeps } from './support/world.js';
 
-/** 100,000 steps. */
+/** 60,000 steps. */
 const SEEDS = seeds(6);
 
 /** What must have happened in some run, for compressed lines to have met it. */

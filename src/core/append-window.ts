@@ -24,10 +24,8 @@ export class AppendWindow {
   #shrankMs = -Infinity;
   /** The fastest commit since the window was last made small to see how fast the log is. */
   #leastMs = Infinity;
-  #probeMs = -Infinity;
   /** When it was made small last: what was given before was given with another window. */
   #resetMs = -Infinity;
-  #hasBeenLate = false;
 
   /** True when `bytes` more may be given beside those that the log has of the channel. */
   hasRoom(givenBytes: number, bytes: number): boolean {
@@ -37,24 +35,22 @@ export class AppendWindow {
   /** The log has committed so many bytes. `isWanted`: publishes to the same channel wait. */
   committed(bytes: number, beganMs: number, nowMs: number, isWanted: boolean): void {
     const latencyMs = nowMs - beganMs;
-    if (nowMs >= this.#probeMs) {
-      this.#probeMs = nowMs + APPEND_PROBE_MS;
+    if (nowMs >= this.#resetMs + APPEND_PROBE_MS) {
+      this.#resetMs = nowMs;
       this.#leastMs = Infinity;
       this.#bytes = APPEND_WINDOW_BYTES_MIN;
-      this.#hasBeenLate = false;
-      this.#resetMs = nowMs;
     }
     if (beganMs < this.#resetMs) return;
     this.#leastMs = Math.min(this.#leastMs, latencyMs);
+    const hasBeenLate = this.#shrankMs > this.#resetMs;
     const lateMs = Math.max(APPEND_LATE_MS, APPEND_LATE_TIMES * this.#leastMs);
     if (latencyMs > this.#leastMs + lateMs) {
       if (beganMs < this.#shrankMs) return;
       this.#shrankMs = nowMs;
-      const share = this.#hasBeenLate ? STEP_SHARE : FIRST_SHRINK_SHARE;
-      this.#hasBeenLate = true;
+      const share = hasBeenLate ? STEP_SHARE : FIRST_SHRINK_SHARE;
       this.#bytes = Math.max(APPEND_WINDOW_BYTES_MIN, this.#bytes * (1 - share));
     } else if (isWanted) {
-      const share = this.#hasBeenLate ? STEP_SHARE : 1;
+      const share = hasBeenLate ? STEP_SHARE : 1;
       this.#bytes = Math.min(APPEND_WINDOW_BYTES_MAX, this.#bytes + bytes * share);
     }
   }

@@ -219,8 +219,7 @@ export class Channel<Group extends Reader = Reader>
       if (group.readsQueues) return false;
       through = Math.min(through, group.soonSweptThrough);
     }
-    const { records } = rings;
-    const unswept = rings.mostBytesFrom(Math.max(records.seqAfter(through), records.tailSeq));
+    const unswept = this.#unsweptBytes(rings, rings.records.seqAfter(through));
     return unswept === 0 || unswept + bytes <= this.inFlightWindowBytes;
   }
 
@@ -378,8 +377,8 @@ export class Channel<Group extends Reader = Reader>
   }
 
   /** Bytes that some healthy line may not have been given yet, in the encoding that has most. */
-  #unsweptBytes(rings: ChannelRings): number {
-    return rings.mostBytesFrom(Math.max(this.#sweptSeq, rings.records.tailSeq));
+  #unsweptBytes(rings: ChannelRings, sweptSeq = this.#sweptSeq): number {
+    return rings.mostBytesFrom(Math.max(sweptSeq, rings.records.tailSeq));
   }
 
   /** Every line in grace has been given everything up to this id. */

@@ -2,12 +2,12 @@
  * A group: the lines that are owed the same bytes, since they are on the same channels by the same
  * delivery mode.
  */
+import { SWEEP_NEARLY_OVER_SHARE } from '../limits.js';
 import type { Channel, Reader } from './channel.js';
 import { ChannelSet } from './channel-set.js';
 import type { CompressedSlices } from './compressed-slices.js';
 import type { Encoding } from './frame.js';
 import { LineTable } from './line-table.js';
-import { SWEEP_NEARLY_OVER_SHARE } from '../limits.js';
 import type { DeliveryMode } from './ports.js';
 import { strictest, type SlowPolicy } from './slow-policy.js';
 
@@ -111,11 +111,14 @@ export class Group implements Reader {
     return this.set.readsQueues;
   }
 
-  /** What {@link sweptThrough} will be soon: its sweep has few lines left. */
+  /** Its sweep has few lines left. */
+  get isNearlySwept(): boolean {
+    return this.sweepRow >= 0 && this.sweepRow < this.table.count * SWEEP_NEARLY_OVER_SHARE;
+  }
+
+  /** What {@link sweptThrough} will be when such a sweep has ended. */
   get soonSweptThrough(): number {
-    const isNearlyOver =
-      this.sweepRow >= 0 && this.sweepRow < this.table.count * SWEEP_NEARLY_OVER_SHARE;
-    return isNearlyOver ? Math.max(this.sweepHead, this.sweptThrough) : this.sweptThrough;
+    return this.isNearlySwept ? Math.max(this.sweepHead, this.sweptThrough) : this.sweptThrough;
   }
 
   /** See core/channel.ts. */

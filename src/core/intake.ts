@@ -185,7 +185,7 @@ export class Intake {
     if (!this.#entrance.isKept || channel.lineCount === 0)
       return channel.queueLength === 0 && channel.hasRoom(first);
     const ahead = (this.#ahead.get(channel) ?? 0) + channel.queuedCostBytes;
-    if (ahead > 0 && ahead + first > channel.inFlightWindowBytes) return false;
+    if (ahead + first > channel.inFlightWindowBytes) return false;
     return (
       channel.hasRoom(ahead + first) ||
       (channel.hasRoomSoon(ahead + first) && this.#entrance.mayQueue(channel, ahead + first))

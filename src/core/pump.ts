@@ -10,7 +10,6 @@ import {
   CORK_WRITE_BYTES_MAX,
   IDLE_ROWS_PER_CORK,
   SWEEP_CHECK_CORKS,
-  SWEEP_NEARLY_OVER_SHARE,
   SWEEP_SLICE_MS,
 } from '../limits.js';
 import type { CompressedSlices } from './compressed-slices.js';
@@ -250,11 +249,10 @@ export class Pump {
       this.#counters.written_bytes_total += stepBytesSum;
       this.#counters.deliveries_total += stepEventsSum;
     }
-    const nearlyOver = table.count * SWEEP_NEARLY_OVER_SHARE;
-    const wasNearlyOver = group.sweepRow < nearlyOver;
+    const { isNearlySwept: wasNearlySwept } = group;
     group.sweepRow = row;
     if (row >= 0) {
-      if (row < nearlyOver && !wasNearlyOver) this.#owner.nearlySwept(group);
+      if (group.isNearlySwept && !wasNearlySwept) this.#owner.nearlySwept(group);
       return false;
     }
     group.sweptInSlice = this.#slice;

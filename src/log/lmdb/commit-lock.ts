@@ -7,11 +7,13 @@
  */
 import { closeSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { asError, HoldlineError } from '../../errors.js';
+import { asError } from '../../errors.js';
 import { LOG_COMMIT_LOCK_MS_MAX } from '../../limits.js';
-import { COMMIT_LOCK_FILE, loadLmdb } from './environment.js';
+import { badLog } from './bad-log.js';
 import { loadLogLibc, type LogLibc } from './libc.js';
 import { isLockedElsewhere } from './lock.js';
+
+export const COMMIT_LOCK_FILE = 'commits.lock';
 
 /** Between two tries, ms. */
 const PAUSE_MS = 1;
@@ -33,7 +35,7 @@ export class CommitLock {
       rmSync(path, { force: true });
       return new CommitLock(undefined, undefined);
     } catch (error) {
-      throw bad(`${COMMIT_LOCK_FILE} cannot be used: ${asError(error).message}`);
+      throw badLog(`${COMMIT_LOCK_FILE} cannot be used: ${asError(error).message}`);
     }
   }
 
@@ -62,17 +64,15 @@ export async function whileNothingCommits<Result>(
   open: () => Promise<Result>,
 ): Promise<Result> {
   const libc = await loadLogLibc();
-  // Before the lock is taken, since that may take long.
-  await loadLmdb();
   const file = libc === undefined ? undefined : openExisting(join(directory, COMMIT_LOCK_FILE));
   if (file === undefined || libc === undefined) {
     if (!isLockedElsewhere(directory)) return open();
-    throw bad(
+    throw badLog(
       'a server writes this log, and one of us lacks the package koffi or is of an older version; stop the server first, or npm install koffi',
     );
   }
   try {
-    if (!take(file, libc)) throw bad('the log is written without a pause; try again');
+    if (!take(file, libc)) throw badLog('the log is written without a pause; try again');
     return await open();
   } finally {
     closeSync(file);
@@ -85,20 +85,17 @@ function openExisting(path: string): number | undefined {
   } catch (error) {
     const { code, message } = asError(error) as NodeJS.ErrnoException;
     if (code === 'ENOENT') return undefined;
-    throw bad(`${COMMIT_LOCK_FILE} cannot be used: ${message}`);
+    throw badLog(`${COMMIT_LOCK_FILE} cannot be used: ${message}`);
   }
 }
 
 /** False when another process has it for too long. */
 function take(file: number, libc: LogLibc): boolean {
   const untilMs = performance.now() + LOG_COMMIT_LOCK_MS_MAX;
+  const cell = new Int32Array(new SharedArrayBuffer(4));
   while (!libc.lock(file)) {
     if (performance.now() > untilMs) return false;
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+    Atomics.wait(cell, 0, 0, PAUSE_MS);
   }
   return true;
-}
-
-function bad(words: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_BAD_LOG', words);
 }

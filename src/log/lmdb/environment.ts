@@ -7,15 +7,16 @@ import { join } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import { asError, HoldlineError } from '../../errors.js';
 import { LOG_ROOM_KEPT_BYTES } from '../../limits.js';
+import { badLog } from './bad-log.js';
+import { COMMIT_LOCK_FILE, whileNothingCommits } from './commit-lock.js';
 import { DATA_FILE, readHead } from './data-file.js';
 import { EndGate } from './end-gate.js';
+import { LOCK_FILE } from './lock.js';
 import { makeDirectory } from './make-directory.js';
 
 /** The one that is written; a log of a higher one is refused. */
 export const SCHEMA = 1;
 
-export const LOCK_FILE = 'holdline.lock';
-export const COMMIT_LOCK_FILE = 'commits.lock';
 export const BALLAST_FILE = 'ballast';
 
 /** What a directory may hold before there is a log in it. */
@@ -73,7 +74,8 @@ export interface OpenTables {
 
 /**
  * Opens the log of a directory; unless it is only read, makes what is missing. A copy has no free
- * pages, so one that is shorter than it says was cut, and is refused.
+ * pages, so one that is shorter than it says was cut, and is refused. Nothing is committed while a
+ * log is opened to be read.
  */
 export async function openTables(
   directory: string,
@@ -88,7 +90,17 @@ export async function openTables(
   } = {},
 ): Promise<OpenTables> {
   checkDirectory(directory, readOnly, isCopy);
-  const { open, ABORT } = await loadLmdb();
+  const lmdb = await loadLmdb();
+  const openNow = (): Promise<OpenTables> => openWith(lmdb, directory, readOnly, gate);
+  return readOnly ? whileNothingCommits(directory, openNow) : openNow();
+}
+
+async function openWith(
+  { open, ABORT }: typeof import('lmdb'),
+  directory: string,
+  readOnly: boolean,
+  gate: EndGate,
+): Promise<OpenTables> {
   let root: RootDatabase<Buffer, Buffer>;
   try {
     root = gate.within(() =>
@@ -119,7 +131,7 @@ function tablesOf(
   readOnly: boolean,
 ): OpenTables {
   const schema = schemaOf(root);
-  if (schema === undefined && readOnly) throw bad('there is no log in the directory');
+  if (schema === undefined && readOnly) throw badLog('there is no log in the directory');
   const table = (name: string): Table => root.openDB<Buffer, Buffer>(name, BINARY);
   const tables: Tables = {
     root,
@@ -157,18 +169,18 @@ function schemaOf(root: RootDatabase<Buffer, Buffer>): number | undefined {
         TABLES.has(name) && [...root.openDB(name, BINARY).getKeys({ limit: 1 })].length === 0,
     );
     if (isEmpty) return undefined;
-    throw bad('the directory holds an LMDB database of another program; give one of its own');
+    throw badLog('the directory holds an LMDB database of another program; give one of its own');
   }
   const schema = Number(found.toString());
   if (!Number.isSafeInteger(schema) || schema < 1) throw damaged('its schema cannot be read');
   if (schema > SCHEMA)
-    throw bad(
+    throw badLog(
       `the log has schema ${schema} and this version knows schema ${SCHEMA}: it was written by a newer version; start that one, or restore a backup`,
     );
   return schema;
 }
 
-export async function loadLmdb(): Promise<typeof import('lmdb')> {
+async function loadLmdb(): Promise<typeof import('lmdb')> {
   try {
     return await import('lmdb');
   } catch (error) {
@@ -185,15 +197,15 @@ function checkDirectory(directory: string, readOnly: boolean, isCopy: boolean): 
     if (!readOnly) makeDirectory(directory);
     names = readdirSync(directory);
   } catch (error) {
-    throw bad(`the directory cannot be used: ${asError(error).message}`);
+    throw badLog(`the directory cannot be used: ${asError(error).message}`);
   }
   if (!names.includes(DATA_FILE)) {
-    if (readOnly) throw bad('there is no log in the directory');
+    if (readOnly) throw badLog('there is no log in the directory');
     const foreign = names.find((name) => !OWN_FILES.has(name));
     if (foreign !== undefined)
-      throw bad(`the directory holds other files ("${foreign}"); give an empty one`);
+      throw badLog(`the directory holds other files ("${foreign}"); give an empty one`);
     const { bavail, bsize } = statfsSync(directory);
-    if (bavail * bsize < LOG_ROOM_KEPT_BYTES) throw bad('the disk has no room for a log');
+    if (bavail * bsize < LOG_ROOM_KEPT_BYTES) throw badLog('the disk has no room for a log');
     // LMDB would let everyone read what it makes.
     for (const name of [DATA_FILE, 'lock.mdb'])
       closeSync(openSync(join(directory, name), 'a', 0o600));
@@ -216,22 +228,18 @@ function checkHead(path: string, readOnly: boolean, isCopy: boolean): void {
     head = readHead(path);
     fileBytes = statSync(path).size;
   } catch (error) {
-    throw bad(`${DATA_FILE} cannot be read: ${asError(error).message}`);
+    throw badLog(`${DATA_FILE} cannot be read: ${asError(error).message}`);
   }
   if (typeof head === 'string') throw damaged(head);
   const wanted = head.pages * head.pageBytes;
   if (fileBytes >= wanted) return;
   if (isCopy)
-    throw bad(`the copy was cut: ${fileBytes} bytes are there of ${wanted}; take another`);
+    throw badLog(`the copy was cut: ${fileBytes} bytes are there of ${wanted}; take another`);
   if (readOnly) throw damaged(`it was cut: ${fileBytes} bytes are there of ${wanted}`);
   // Who writes may make it whole: what is missing may be free.
   truncateSync(path, wanted);
 }
 
-function bad(words: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_BAD_LOG', words);
-}
-
 function damaged(words: string): HoldlineError {
-  return bad(`${DATA_FILE} is damaged, or no LMDB file (${words}); restore a backup`);
+  return badLog(`${DATA_FILE} is damaged, or no LMDB file (${words}); restore a backup`);
 }

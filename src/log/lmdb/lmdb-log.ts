@@ -21,6 +21,7 @@ import { asError, HoldlineError } from '../../errors.js';
 import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX } from '../../limits.js';
 import { firstIdAt } from '../first-id.js';
 import { KeptReceipts } from '../kept-receipts.js';
+import { badLog } from './bad-log.js';
 import { lockDirectory } from './lock.js';
 import { makeDirectory } from './make-directory.js';
 import { errorOf, type Durability, type Failure, type FromThread } from './messages.js';
@@ -86,10 +87,7 @@ export class LmdbLog implements EventLog {
     try {
       makeDirectory(directory);
     } catch (error) {
-      throw new HoldlineError(
-        'HOLDLINE_BAD_LOG',
-        `the directory of the log cannot be made: ${asError(error).message}`,
-      );
+      throw badLog(`the directory of the log cannot be made: ${asError(error).message}`);
     }
     this.#unlock = await lockDirectory(directory);
     const opened = new Promise<Failure | undefined>((resolve) => {

@@ -6,9 +6,11 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
-import { asError, HoldlineError } from '../../errors.js';
-import { LOCK_FILE } from './environment.js';
+import { asError } from '../../errors.js';
+import { badLog } from './bad-log.js';
 import { loadLogLibc } from './libc.js';
+
+export const LOCK_FILE = 'holdline.lock';
 
 /**
  * Locks the directory, which must be there; returns what unlocks it. Rejects with HOLDLINE_BAD_LOG
@@ -20,18 +22,14 @@ export async function lockDirectory(directory: string): Promise<() => void> {
   try {
     file = openSync(join(directory, LOCK_FILE), 'a+', 0o600);
   } catch (error) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_LOG',
-      `the directory of the log cannot be written: ${asError(error).message}`,
-    );
+    throw badLog(`the directory of the log cannot be written: ${asError(error).message}`);
   }
   const owner = readFileSync(file, 'latin1').trim();
   const isFree = libc === undefined ? !isRunning(owner) : libc.lock(file);
   if (!isFree) {
     closeSync(file);
     const [pid] = owner.split(' ');
-    throw new HoldlineError(
-      'HOLDLINE_BAD_LOG',
+    throw badLog(
       `another process (pid ${pid === '' ? 'unknown' : pid}) uses this log; give each server a directory of its own`,
     );
   }

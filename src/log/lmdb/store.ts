@@ -7,9 +7,10 @@ import {
   LOG_REMOVALS_PER_STEP,
   LOG_ROOM_KEPT_BYTES,
 } from '../../limits.js';
+import { badLog } from './bad-log.js';
 import { ChannelRows, packPlace, readPlace, readRow } from './channel-rows.js';
-import { EndGate } from './end-gate.js';
 import { CommitLock } from './commit-lock.js';
+import { EndGate } from './end-gate.js';
 import { openTables, writeSchema, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { loadLogLibc } from './libc.js';
@@ -105,9 +106,7 @@ export class Store {
       room?.close();
       commitLock?.close();
       await tables.root.close();
-      throw error instanceof HoldlineError
-        ? error
-        : new HoldlineError('HOLDLINE_BAD_LOG', damagedWords(String(error)));
+      throw error instanceof HoldlineError ? error : badLog(damagedWords(String(error)));
     }
   }
 
@@ -413,7 +412,7 @@ function removalsWith(events: number): number {
 }
 
 function missingTotals(): HoldlineError {
-  return new HoldlineError('HOLDLINE_BAD_LOG', damagedWords('what it says of itself is missing'));
+  return badLog(damagedWords('what it says of itself is missing'));
 }
 
 function damagedWords(words: string): string {

@@ -17,15 +17,15 @@ import {
 import { join } from 'node:path';
 import type { LogRow } from '../../core/event-log.js';
 import type { LoggedEntry, LoggedEvent } from '../../core/event.js';
-import { asError, HoldlineError } from '../../errors.js';
+import { asError } from '../../errors.js';
 import { LOG_ID_LEASE, LOG_READ_SLICE_EVENTS } from '../../limits.js';
+import { badLog } from './bad-log.js';
 import { readPlace, readRow, type ChannelRow } from './channel-rows.js';
-import { whileNothingCommits } from './commit-lock.js';
 import { DATA_FILE } from './data-file.js';
-import { LOCK_FILE, openTables, SCHEMA, type OpenTables, type Tables } from './environment.js';
+import { openTables, SCHEMA, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { loadLogLibc } from './libc.js';
-import { lockDirectory } from './lock.js';
+import { LOCK_FILE, lockDirectory } from './lock.js';
 import { makeDirectory } from './make-directory.js';
 import { eventOf } from './record.js';
 import { Room } from './room.js';
@@ -57,7 +57,7 @@ export interface LogFacts {
  * may write it. Rejects with HOLDLINE_BAD_LOG; then nothing is left of the copy.
  */
 export async function backUp(directory: string, target: string): Promise<LogFacts> {
-  const { tables } = await openToRead(directory);
+  const { tables } = await openTables(directory, { readOnly: true });
   try {
     makeEmptyDirectory(target);
     // Only a whole copy has the name of one, whatever ends this process.
@@ -73,7 +73,7 @@ export async function backUp(directory: string, target: string): Promise<LogFact
     } catch (error) {
       rmSync(unfinished, { recursive: true, force: true });
       rmSync(join(target, DATA_FILE), { force: true });
-      throw new HoldlineError('HOLDLINE_BAD_LOG', `not copied: ${asError(error).message}`);
+      throw badLog(`not copied: ${asError(error).message}`);
     }
   } finally {
     await tables.root.close();
@@ -98,7 +98,7 @@ export async function restore(copy: string, directory: string, nowMs: number): P
       flush(directory);
     } catch (error) {
       rmSync(unfinished, { force: true });
-      throw new HoldlineError('HOLDLINE_BAD_LOG', `not restored: ${asError(error).message}`);
+      throw badLog(`not restored: ${asError(error).message}`);
     }
     const { tables } = await openTables(directory);
     const room = Room.open(directory, await loadLogLibc());
@@ -111,7 +111,7 @@ export async function restore(copy: string, directory: string, nowMs: number): P
       room.giveBack();
     } catch (error) {
       rmSync(join(directory, DATA_FILE), { force: true });
-      throw new HoldlineError('HOLDLINE_BAD_LOG', `not restored: ${asError(error).message}`);
+      throw badLog(`not restored: ${asError(error).message}`);
     } finally {
       room.close();
       await tables.root.close();
@@ -133,12 +133,8 @@ export async function upgrade(directory: string): Promise<number> {
   return schema;
 }
 
-function openToRead(directory: string, isCopy = false): Promise<OpenTables> {
-  return whileNothingCommits(directory, () => openTables(directory, { readOnly: true, isCopy }));
-}
-
 async function factsOf(directory: string, { isCopy = false } = {}): Promise<LogFacts> {
-  const { tables } = await openToRead(directory, isCopy);
+  const { tables } = await openTables(directory, { readOnly: true, isCopy });
   try {
     const { events, bytes, newestId } = totalsOf(tables);
     const fileBytes = statSync(join(directory, DATA_FILE)).size;
@@ -151,7 +147,7 @@ async function factsOf(directory: string, { isCopy = false } = {}): Promise<LogF
 function totalsOf(tables: Tables): Totals {
   const totals = readTotals(tables);
   if (totals !== undefined) return totals;
-  throw new HoldlineError('HOLDLINE_BAD_LOG', 'the log is damaged; restore a backup');
+  throw badLog('the log is damaged; restore a backup');
 }
 
 /** A log that no server has open, to be read from its beginning to its end. */
@@ -166,11 +162,10 @@ export class LogReader {
 
   /** Rejects with HOLDLINE_BAD_LOG, also when a server runs. */
   static async open(directory: string): Promise<LogReader> {
-    if (!existsSync(join(directory, DATA_FILE)))
-      throw new HoldlineError('HOLDLINE_BAD_LOG', 'there is no log in the directory');
+    if (!existsSync(join(directory, DATA_FILE))) throw badLog('there is no log in the directory');
     const unlock = await lockDirectory(directory);
     try {
-      const { tables } = await openToRead(directory);
+      const { tables } = await openTables(directory, { readOnly: true });
       return new LogReader(tables, unlock);
     } catch (error) {
       unlock();
@@ -261,12 +256,11 @@ function makeEmptyDirectory(path: string): void {
     makeDirectory(path);
     names = readdirSync(path);
   } catch (error) {
-    throw new HoldlineError('HOLDLINE_BAD_LOG', asError(error).message);
+    throw badLog(asError(error).message);
   }
   const there = names.find((name) => name !== LOCK_FILE && name !== 'lost+found');
   if (there !== undefined)
-    throw new HoldlineError(
-      'HOLDLINE_BAD_LOG',
+    throw badLog(
       `${path} is not empty ("${there}"); give an empty directory, or one that is not there`,
     );
 }
