@@ -17,6 +17,7 @@ import {
   loadOf,
   wireBytes,
   writeUs,
+  latencyMs,
   type Costs,
   type Demand,
 } from '../src/tools/capacity/cost-model.js';
@@ -51,7 +52,7 @@ import { remarksOn } from '../src/tools/capacity/measure-remarks.js';
 import { missesOf } from '../src/tools/capacity/misses.js';
 import { userBytesOf } from '../src/tools/capacity/needs.js';
 import { makePlan, type Plan } from '../src/tools/capacity/plan.js';
-import type { Limits } from '../src/tools/capacity/profile.js';
+import type { Limits, Window } from '../src/tools/capacity/profile.js';
 import { loadProfile } from '../src/tools/capacity/profile-file.js';
 import { reportOf, sureness, tableOf, type CapacityReport } from '../src/tools/capacity/report.js';
 import { marketTicks, sampleFile } from '../src/tools/capacity/sample-events.js';
@@ -323,6 +324,22 @@ describe('fitting a profile', () => {
     expect(at(1_000) - idle).toBeCloseTo(
       TRUTH.workingBytes + TRUTH.workingSeconds * 1_000 * 2_024,
       -1,
+    );
+  });
+
+  it('has no p99 below its p50, however windows scatter and however far it extrapolates', () => {
+    fc.assert(
+      fc.property(fc.infiniteStream(amount(1, 30)), (scatter) => {
+        const profile = syntheticProfile();
+        const windows = profile.windows.map((window): Window => {
+          if (window.p50Ms === null) return window;
+          const p50Ms = window.p50Ms * (scatter.next().value as number);
+          return { ...window, p50Ms, p99Ms: p50Ms * (scatter.next().value as number) ** 0.1 };
+        });
+        const { p50, p99 } = fitProfile({ ...profile, windows });
+        for (const sweepMs of [0, 1, 100, 10_000])
+          expect(latencyMs(p99, sweepMs)).toBeGreaterThanOrEqual(latencyMs(p50, sweepMs));
+      }),
     );
   });
 

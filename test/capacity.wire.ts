@@ -101,7 +101,7 @@ describe('measuring', () => {
   let profile: Profile;
   beforeAll(async () => {
     const files = ['--save', profilePath(), '--html', join(folder, 'plan.html')];
-    const budget = ['--lines', String(LINES), '--budget', '10s'];
+    const budget = ['--lines', String(LINES), '--budget', '30s'];
     const started = start([...budget, '--subscribers', '250', '--rate', '20', '--json', ...files]);
     mark = started.mark;
     ended = await started.ended;
@@ -266,7 +266,7 @@ describe('what goes wrong', () => {
   it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
     '%s in the middle leaves no process',
     async (signal) => {
-      const { child, ended, mark } = start(['--lines', '100', '--budget', '10s']);
+      const { child, ended, mark } = start(['--lines', '100', '--budget', '30s']);
       await until('server and clients', () => marked(mark).length > 4);
       child.kill(signal);
       const { status, stdout } = await ended;

@@ -125,6 +125,39 @@ describe('the gzip of a line', () => {
     expect(reader.feed(wire, wire.length - 1, wire.length, true).toString()).toBe(' second');
   });
 
+  it('is the same window for all lines after what each begins with, which is known all the same', () => {
+    const head = gzipSync('').subarray(0, 10);
+    const [first, second, third] = ['first', 'second', 'third: the beginning of 3001'];
+    const afterBeginning = (retryMs: number): { reader: GzipReader; beginning: Buffer } => {
+      const reader = new GzipReader();
+      const beginning = Buffer.from(`the beginning of ${retryMs}`);
+      reader.leaveOutBeginning();
+      const wire = Buffer.concat([head, block(beginning)]);
+      expect(reader.feed(wire, 0, wire.length, true)).toEqual(beginning);
+      reader.leaveOutBeginning();
+      return { reader, beginning };
+    };
+    for (const retryMs of [3_000, 3_001]) {
+      const { reader, beginning } = afterBeginning(retryMs);
+      for (const [text, windowText, before] of [
+        [first, first, ''],
+        [second, first + second, first],
+        // It refers to the beginning.
+        [third, first + second + third, beginning + first + second],
+      ] as const) {
+        const bytes = block(Buffer.from(text), Buffer.from(before));
+        expect(reader.feed(bytes, 0, bytes.length, true).toString()).toBe(text);
+        expect(reader.window.bytes.toString()).toBe(windowText);
+      }
+    }
+    // What is longer than a beginning stays in the window.
+    const { reader } = afterBeginning(3_000);
+    const long = block(Buffer.alloc(1_100, 'x'));
+    reader.feed(long, 0, long.length, true);
+    reader.leaveOutBeginning();
+    expect(reader.window.bytes.length).toBe(1_100);
+  });
+
   it('may have a header with everything, and must be gzip', () => {
     const plain = Buffer.from('hello');
     const extra = Buffer.from([3, 0, 1, 2, 3]);

@@ -116,7 +116,7 @@ export class DocumentRun {
       PORT: String(this.port),
       HOLDLINE_PORT: String(this.port),
       HOLDLINE_URL: `${this.url}/load`,
-      HOLDLINE_BUDGET: '10s',
+      HOLDLINE_BUDGET: '30s',
       HOLDLINE_LINES: '500',
     };
   }

@@ -2,7 +2,7 @@
 
 import { CORK_WRITE_BYTES_MAX, LARGE_WRITE_BYTES_MAX } from '../../limits.js';
 import type { Point } from '../../moments.js';
-import { linesEffect, loadOf, type Costs, type LatencyModel } from './cost-model.js';
+import { latencyMs, linesEffect, loadOf, type Costs, type LatencyModel } from './cost-model.js';
 import {
   fitFactors,
   fitLinear,
@@ -71,6 +71,7 @@ const LATENCY_WINDOWS_MIN = 3;
 export function fitProfile({ memory, accepts, windows }: Profile): Fit {
   const costs = fitCosts(windows);
   const user = risingModel(memory.map(({ lines, rssBytes }) => ({ x: lines, y: rssBytes })));
+  const p50 = fitLatency(costs, windows, ({ p50Ms }) => p50Ms);
   return {
     costs,
     cpuError: relativeError(
@@ -81,8 +82,8 @@ export function fitProfile({ memory, accepts, windows }: Profile): Fit {
       })),
       FACTORS.length,
     ),
-    p50: fitLatency(costs, windows, ({ p50Ms }) => p50Ms),
-    p99: fitLatency(costs, windows, ({ p99Ms }) => p99Ms),
+    p50,
+    p99: fitLatency(costs, windows, ({ p99Ms }) => p99Ms, p50),
     user,
     // Both ends of each line are on this machine, and the kernel holds the same for each.
     kernel: risingModel(memory.map(({ lines, kernelBytes }) => ({ x: lines, y: kernelBytes / 2 }))),
@@ -187,11 +188,17 @@ function predictedShare(costs: Costs, window: Window): number {
   return sumOf(effectsOf(window), factors);
 }
 
-/** Fits latency to the model's time of a sweep, over the windows below the ceiling. */
+const NO_LATENCY: LatencyModel = { baseMs: 0, sweeps: 0 };
+
+/**
+ * Fits latency to the model's time of a sweep, over the windows below the ceiling. A percentile is
+ * nowhere under a `lower` one, however few windows there are and however far it is extrapolated.
+ */
 function fitLatency(
   costs: Costs,
   windows: readonly Window[],
   pick: (window: Window) => number | null,
+  lower = NO_LATENCY,
 ): LatencyFit {
   const usable = windows.filter(
     (window) =>
@@ -199,26 +206,27 @@ function fitLatency(
       window.acceptedPerSecond >= ACCEPTED_SHARE_MIN * window.offeredPerSecond,
   );
   const unlimited = usable.filter(({ isClientLimited }) => !isClientLimited);
-  const observations = (unlimited.length >= LATENCY_WINDOWS_MIN ? unlimited : usable).map(
-    (window): Observation => {
-      const outcome = pick(window)!;
-      return {
-        effects: [1, sweepMsOf(costs, window)],
-        outcome,
-        weight: 1 / Math.max(LATENCY_MS_MIN, outcome),
-      };
-    },
+  const observed = (unlimited.length >= LATENCY_WINDOWS_MIN ? unlimited : usable).map((window) => ({
+    sweepMs: sweepMsOf(costs, window),
+    latency: pick(window)!,
+  }));
+  const [baseMs = 0, sweeps = 0] = fitFactors(
+    observed.map(({ sweepMs, latency }) => ({
+      effects: [1, sweepMs],
+      outcome: latency - latencyMs(lower, sweepMs),
+      weight: 1 / Math.max(LATENCY_MS_MIN, latency),
+    })),
   );
-  const [baseMs = 0, sweeps = 0] = fitFactors(observations);
+  const model = { baseMs: lower.baseMs + baseMs, sweeps: lower.sweeps + sweeps };
   const error = relativeError(
-    observations.map(({ effects, outcome }) => ({
-      is: sumOf(effects, [baseMs, sweeps]),
-      was: outcome,
+    observed.map(({ sweepMs, latency }) => ({
+      is: latencyMs(model, sweepMs),
+      was: latency,
       min: LATENCY_MS_MIN,
     })),
     2,
   );
-  return { baseMs, sweeps, error };
+  return { ...model, error };
 }
 
 /** The time that a sweep takes in a window by the model. */

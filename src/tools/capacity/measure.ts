@@ -92,8 +92,8 @@ const MEMORY_STEPS = [0.2, 0.4, 0.6, 0.8, 1];
  * Time for everything but publishing: starting servers, connecting, measuring memory, waiting for
  * the last events. Measured on a slow machine.
  */
-const OVERHEAD_MS = 22_000;
-const COMPRESSED_OVERHEAD_MS = 4_000;
+const OVERHEAD_MS = 20_000;
+const COMPRESSED_OVERHEAD_MS = 6_000;
 const WINDOW_MS_MIN = 300;
 const WINDOW_MS_MAX = 10_000;
 

@@ -72,7 +72,7 @@ const CAPACITY_OPTIONS = {
   },
   budgetMs: {
     flag: 'budget',
-    kind: time(10 * SECOND, 10 * MINUTE),
+    kind: time(30 * SECOND, 10 * MINUTE),
     default: 60 * SECOND,
     help: 'time that the measurement may take',
   },

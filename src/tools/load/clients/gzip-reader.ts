@@ -7,6 +7,9 @@ const EMPTY = Buffer.alloc(0);
 /** The most that is held back of a stream whose blocks do not end with its writes. */
 const HELD_BYTES_MAX = 1024 * 1024;
 
+/** The most that is taken for what a line begins with. */
+const BEGINNING_BYTES_MAX = 1_024;
+
 /** Checksum and length, RFC 1952, 2.3.1. */
 const TRAILER_BYTES = 8;
 
@@ -26,8 +29,10 @@ const NO_WINDOW: Window = { bytes: EMPTY };
 
 /** One stream. The checksum at its end, which a line that is held never has, is not computed. */
 export class GzipReader {
-  /** What was decoded last, up to the end of the last whole block. */
+  /** What was decoded last, up to the end of the last whole block, without the beginning. */
   window = NO_WINDOW;
+  /** What was decoded before `window` began. */
+  #beginning: Buffer = EMPTY;
   /** Bytes that follow it. */
   #held: Buffer = EMPTY;
   /** Bytes that they decode to and that were returned already. */
@@ -56,7 +61,8 @@ export class GzipReader {
       part = part.subarray(headerBytes);
     }
     if (part.length === 0) return EMPTY;
-    const { plain, end: state, usedBytes } = inflateAfter(this.window.bytes, part);
+    const whole = windowAfter(this.#beginning, this.window.bytes);
+    const { plain, end: state, usedBytes } = inflateAfter(whole, part);
     const fresh = plain.subarray(this.#returned);
     if (state === 'open') {
       if (part.length >= HELD_BYTES_MAX)
@@ -72,6 +78,18 @@ export class GzipReader {
       this.#trailer(part.length - usedBytes);
     }
     return fresh;
+  }
+
+  /**
+   * What came so far is the beginning, where it is short: `window` is without it from here on.
+   * Servers tell each line another time to come back after, so that no two windows would be equal;
+   * blocks that lines share do not refer to it, and `feed` knows it.
+   */
+  leaveOutBeginning(): void {
+    const beginning = windowAfter(this.#beginning, this.window.bytes);
+    if (beginning.length > BEGINNING_BYTES_MAX) return;
+    this.#beginning = beginning;
+    this.window = NO_WINDOW;
   }
 
   /** The line was given a block that others have decoded, and that leaves this window. */

@@ -31,6 +31,8 @@ export abstract class LineClient extends Client {
   #countedBytes = 0;
   /** The line is gzip. */
   #gzip: GzipReader | undefined;
+  /** An event has come on it. */
+  #hasEvents = false;
   /**
    * Of a line in gzip that is not checked: the highest id that was read, and the events that came
    * under another or under that again.
@@ -66,6 +68,7 @@ export abstract class LineClient extends Client {
     this.#readEvents = 0;
     this.#countedBytes = 0;
     this.#gzip = undefined;
+    this.#hasEvents = false;
     super.connect();
   }
 
@@ -126,6 +129,7 @@ export abstract class LineClient extends Client {
     const { tally, blocks } = this.shared;
     const gzip = this.#gzip as GzipReader;
     tally.gzipBytes += end - start;
+    if (this.ledger === undefined && !this.#hasEvents) gzip.leaveOutBeginning();
     if (this.ledger === undefined && this.#isUnderWay) {
       tally.blocks++;
       const canShare = isWhole && gzip.isBetweenBlocks && this.#reader.isBetweenEvents;
@@ -149,6 +153,7 @@ export abstract class LineClient extends Client {
     const { tally } = this.shared;
     tally.plainBytes += plainBytes;
     if (events === 0) return;
+    this.#hasEvents = true;
     // Of a block that is not in order, or that does not follow, it is not known what was new.
     const isNew = disordered === 0 && firstId > this.#highestId;
     if (isNew) {
@@ -187,6 +192,7 @@ export abstract class LineClient extends Client {
   }
 
   override event(id: number, sequence: number, dueUs: number): void {
+    this.#hasEvents = true;
     if (this.ledger === undefined) this.#count(id);
     else if (this.#isMeasured) this.shared.tally.checkedEvents++;
     super.event(id, sequence, dueUs);

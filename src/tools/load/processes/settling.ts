@@ -22,10 +22,14 @@ const CHECK_MS = 20;
 const AFTERMATH_MS = 100;
 
 /**
- * How long nothing comes to clients that only count bytes until they are taken to have everything:
- * a busy machine holds a server, or the process that counts, for longer than between two events.
+ * How often in a row, an aftermath apart, nothing has come to clients that only count bytes until
+ * they are taken to have everything: a busy machine holds a server, or the process that counts, for
+ * longer than between two events. Once is enough where they have the very bytes of all events.
  */
-const QUIET_MS = 500;
+const QUIET_LOOKS = 5;
+
+/** Rounding of the events that are derived from bytes. */
+const EVENTS_EPSILON = 0.001;
 
 /** What `settle` waits for. */
 export interface Publishing {
@@ -67,12 +71,14 @@ export async function untilQuiet(settling: Settling): Promise<void> {
   // The checked clients may have the last event before the others do.
   if (areAllChecked) return;
   const untilUs = nowUs() + stallMs * 1000;
-  let changedUs = nowUs();
+  let quietLooks = 0;
   for (let bytes = -1; !isOver() && nowUs() < untilUs; await sleep(AFTERMATH_MS)) {
-    const { tally } = await readTotals();
+    const { tally, delivered, joined, sequencesSeen } = await readTotals();
     const now = tally.checkedBytes + tally.countedBytes + tally.gzipBytes;
-    if (now !== bytes) changedUs = nowUs();
-    else if (nowUs() - changedUs >= QUIET_MS * 1000) return;
+    quietLooks = now === bytes ? quietLooks + 1 : 0;
+    const expected = Math.max(publishing.published.count, sequencesSeen) * joined;
+    const hasAll = Math.abs(delivered - expected) < EVENTS_EPSILON;
+    if (quietLooks >= (hasAll ? 1 : QUIET_LOOKS)) return;
     bytes = now;
   }
 }
