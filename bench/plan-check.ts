@@ -1,10 +1,11 @@
 /**
  * The plan against reality: measures a profile as `holdline capacity` does, predicts what two other
- * demands take, runs each of them twice, and compares memory and CPU. It fails when a prediction is
- * out of tolerance.
+ * demands take, plain and compressed, runs each of them, and compares memory, CPU and bytes. It
+ * fails when a prediction is out of tolerance.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { compressedFit } from '../dist/tools/capacity/compression-choice.js';
 import { latencyMs, loadOf } from '../dist/tools/capacity/cost-model.js';
 import { type Cores, onClientCores } from '../dist/tools/capacity/cores.js';
 import { type Fit, fitProfile } from '../dist/tools/capacity/fit.js';
@@ -13,6 +14,8 @@ import { kernelBytesOf, userBytesOf } from '../dist/tools/capacity/needs.js';
 import type { Limits, Profile } from '../dist/tools/capacity/profile.js';
 import { profileText } from '../dist/tools/capacity/profile-file.js';
 import { Rig } from '../dist/tools/capacity/rig.js';
+import { SAMPLE_EVENTS, type Sample } from '../dist/tools/capacity/sample-events.js';
+import { eventData, newRun, stampEvent } from '../dist/tools/load/clients/event.js';
 import { sleepMs } from './clock.js';
 import type { Measured, RunOptions } from './results.js';
 import { drawTable, ms, percent } from './table.js';
@@ -21,6 +24,8 @@ export interface PlanDemand {
   lines: number;
   ratePerSecond: number;
   eventBytes: number;
+  /** Of server and lines, `--compress shared`. */
+  isCompressed: boolean;
 }
 
 export interface PlanParameters {
@@ -31,6 +36,7 @@ export interface PlanParameters {
   /** How far a prediction may be off, as a share of what was measured. */
   memoryTolerance: number;
   cpuTolerance: number;
+  bytesTolerance: number;
   profile: { lines: number; budgetMs: number };
 }
 
@@ -50,6 +56,8 @@ export interface PlanRound extends PlanDemand {
   kernelBytes: Prediction;
   /** Of a core. */
   cpuShare: Prediction;
+  /** Bytes of a delivery, with the framing of its write. */
+  deliveryBytes: Prediction;
   /** Latencies are shown, not judged. */
   p50Ms: Prediction;
   p99Ms: Prediction;
@@ -65,21 +73,29 @@ export interface PlanSummary {
   /** The largest error of all rounds. */
   memoryOff: number;
   cpuOff: number;
+  bytesOff: number;
   profileRemarks: string[];
 }
 
 const MEMORY_TOLERANCE = 0.15;
 const CPU_TOLERANCE = 0.2;
+const BYTES_TOLERANCE = 0.15;
 
 /**
  * Other counts, rates and sizes than in the profile: one with a write for each event, one with
  * larger events.
  */
-const DEMANDS: PlanDemand[] = [
+const DEMANDS = plainAndCompressed(
   { lines: 6_000, ratePerSecond: 8, eventBytes: 512 },
   { lines: 4_000, ratePerSecond: 25, eventBytes: 1_500 },
-];
-const QUICK_DEMANDS: PlanDemand[] = [{ lines: 600, ratePerSecond: 40, eventBytes: 512 }];
+);
+const QUICK_DEMANDS = plainAndCompressed({ lines: 600, ratePerSecond: 40, eventBytes: 512 });
+
+function plainAndCompressed(...demands: readonly Omit<PlanDemand, 'isCompressed'>[]): PlanDemand[] {
+  return [false, true].flatMap((isCompressed) =>
+    demands.map((demand) => ({ ...demand, isCompressed })),
+  );
+}
 
 const SEND_BUFFER_BYTES = 64 * 1024;
 const HEARTBEAT_MS = 15_000;
@@ -109,6 +125,7 @@ export async function measurePlan(
     warmUpSeconds: quick ? 1 : 5,
     memoryTolerance: MEMORY_TOLERANCE,
     cpuTolerance: CPU_TOLERANCE,
+    bytesTolerance: BYTES_TOLERANCE,
     profile: {
       lines: options.lines ?? (quick ? 1_000 : 10_000),
       budgetMs: quick ? 30_000 : 60_000,
@@ -121,7 +138,14 @@ export async function measurePlan(
   for (let round = 1; round <= parameters.rounds; round++) {
     for (const demand of parameters.demands) {
       const measured = await onClientCores((cores) =>
-        measureRound(cores, fit, parameters, demand, round, quick ? 1_000 : YOUTH_MS),
+        measureRound(
+          cores,
+          fitFor(demand, fit, profile),
+          parameters,
+          demand,
+          round,
+          quick ? 1_000 : YOUTH_MS,
+        ),
       );
       rounds.push(measured);
       options.say(describeRound(measured));
@@ -133,6 +157,7 @@ export async function measurePlan(
     passed: rounds.every(({ passed }) => passed),
     memoryOff: farthest(({ memoryBytes }) => memoryBytes),
     cpuOff: farthest(({ cpuShare }) => cpuShare),
+    bytesOff: farthest(({ deliveryBytes }) => deliveryBytes),
     profileRemarks: profile.remarks,
   };
   return {
@@ -160,23 +185,40 @@ async function measureProfile({ profile: { lines, budgetMs } }: PlanParameters):
   return profile;
 }
 
+function fitFor({ isCompressed, ...demand }: PlanDemand, fit: Fit, profile: Profile): Fit {
+  return isCompressed ? compressedFit(fit, profile, sampleOf(demand))! : fit;
+}
+
+/** The events that the load client publishes: how small they become is told by these. */
+function sampleOf({ ratePerSecond, eventBytes }: Omit<PlanDemand, 'isCompressed'>): Sample {
+  const data = eventData(newRun(), eventBytes);
+  const events = Array.from({ length: SAMPLE_EVENTS }, (_, sequence) => {
+    stampEvent(data, 0, sequence, 1e9 + (sequence * 1e6) / ratePerSecond);
+    return data.toString('latin1');
+  });
+  return { words: 'the events of the load client', isMadeUp: true, events };
+}
+
 /** The limits of the machine are not checked here. */
 const NO_LIMITS: Limits = { cores: 1, memoryBytes: 0 };
 
 async function measureRound(
   cores: Cores | undefined,
   fit: Fit,
-  { windowSeconds, warmUpSeconds, memoryTolerance, cpuTolerance }: PlanParameters,
+  parameters: PlanParameters,
   demand: PlanDemand,
   round: number,
   youthMs: number,
 ): Promise<PlanRound> {
-  const { lines, ratePerSecond, eventBytes } = demand;
+  const { windowSeconds, warmUpSeconds, memoryTolerance, cpuTolerance, bytesTolerance } =
+    parameters;
+  const { lines, ratePerSecond, eventBytes, isCompressed } = demand;
   const rig = await Rig.start({
     transport: 'sse',
     cores,
     socketSendBufferBytes: SEND_BUFFER_BYTES,
     heartbeatMs: HEARTBEAT_MS,
+    compress: isCompressed ? 'shared' : 'off',
   });
   try {
     await sleepMs(youthMs);
@@ -199,6 +241,10 @@ async function measureRound(
       userBytes.measured + kernelBytes.measured,
     );
     const cpuShare = prediction(load.busyShare, window.serverShare);
+    const deliveryBytes = prediction(
+      load.bytesPerSecond / load.deliveriesPerSecond,
+      window.writtenBytesPerSecond / window.deliveriesPerSecond,
+    );
     return {
       ...demand,
       round,
@@ -206,6 +252,7 @@ async function measureRound(
       userBytes,
       kernelBytes,
       cpuShare,
+      deliveryBytes,
       p50Ms: prediction(latencyMs(fit.p50, load.sweepMs), window.p50Ms ?? Number.NaN),
       p99Ms: prediction(latencyMs(fit.p99, load.sweepMs), window.p99Ms ?? Number.NaN),
       batchEvents: prediction(
@@ -216,7 +263,9 @@ async function measureRound(
       strangerShare: window.strangerShare,
       faults: window.faults,
       passed:
-        Math.abs(memoryBytes.off) <= memoryTolerance && Math.abs(cpuShare.off) <= cpuTolerance,
+        Math.abs(memoryBytes.off) <= memoryTolerance &&
+        Math.abs(cpuShare.off) <= cpuTolerance &&
+        Math.abs(deliveryBytes.off) <= bytesTolerance,
     };
   } finally {
     await rig.close();
@@ -232,9 +281,10 @@ function remarksOn(rounds: readonly PlanRound[], profile: Profile): string[] {
     ...rounds
       .filter(({ passed }) => !passed)
       .map(
-        ({ lines, ratePerSecond, round, memoryBytes, cpuShare }) =>
-          `FAILED: ${lines} lines at ${ratePerSecond}/s, round ${round}: memory was off by ${percent(Math.abs(memoryBytes.off))}, ` +
-          `CPU by ${percent(Math.abs(cpuShare.off))}; allowed are ${percent(MEMORY_TOLERANCE)} and ${percent(CPU_TOLERANCE)}`,
+        ({ round, memoryBytes, cpuShare, deliveryBytes, ...demand }) =>
+          `FAILED: ${wordsOf(demand)}, round ${round}: memory was off by ${percent(Math.abs(memoryBytes.off))}, ` +
+          `CPU by ${percent(Math.abs(cpuShare.off))}, bytes by ${percent(Math.abs(deliveryBytes.off))}; ` +
+          `allowed are ${percent(MEMORY_TOLERANCE)}, ${percent(CPU_TOLERANCE)} and ${percent(BYTES_TOLERANCE)}`,
       ),
     ...rounds
       .filter(({ strangerShare }) => strangerShare > OTHERS_REMARK_SHARE)
@@ -254,17 +304,22 @@ function remarksOn(rounds: readonly PlanRound[], profile: Profile): string[] {
 
 const OTHERS_REMARK_SHARE = 0.1;
 
+function wordsOf({ lines, ratePerSecond, eventBytes, isCompressed }: PlanDemand): string {
+  return `${lines}${isCompressed ? ' compressed' : ''} lines, ${ratePerSecond}/s of ${eventBytes} B`;
+}
+
 function describeRound({
   round,
-  lines,
-  ratePerSecond,
   memoryBytes,
   cpuShare,
+  deliveryBytes,
   passed,
+  ...demand
 }: PlanRound): string {
   return (
-    `round ${round}, ${lines} lines at ${ratePerSecond}/s: memory ${mebibytes(memoryBytes.predicted)} predicted, ${mebibytes(memoryBytes.measured)} measured; ` +
-    `CPU ${percent(cpuShare.predicted)} predicted, ${percent(cpuShare.measured)} measured${passed ? '' : '; out of tolerance'}`
+    `round ${round}, ${wordsOf(demand)}: memory ${mebibytes(memoryBytes.predicted)} predicted, ${mebibytes(memoryBytes.measured)} measured; ` +
+    `CPU ${percent(cpuShare.predicted)} predicted, ${percent(cpuShare.measured)} measured; bytes of a delivery ${bytesOf(deliveryBytes.predicted)} predicted, ` +
+    `${bytesOf(deliveryBytes.measured)} measured${passed ? '' : '; out of tolerance'}`
   );
 }
 
@@ -281,11 +336,13 @@ function describe(rounds: readonly PlanRound[]): string {
       'kernel',
       'CPU',
       'off',
+      'a delivery',
+      'off',
       'p50',
       'p99',
     ],
     rounds.map((round) => [
-      `${round.lines} lines, ${round.ratePerSecond}/s of ${round.eventBytes} B`,
+      wordsOf(round),
       round.round,
       both(round.memoryBytes, mebibytes),
       signed(round.memoryBytes.off),
@@ -293,6 +350,8 @@ function describe(rounds: readonly PlanRound[]): string {
       both(round.kernelBytes, mebibytes),
       both(round.cpuShare, percent),
       signed(round.cpuShare.off),
+      both(round.deliveryBytes, bytesOf),
+      signed(round.deliveryBytes.off),
       both(round.p50Ms, ms),
       both(round.p99Ms, ms),
     ]),
@@ -301,6 +360,10 @@ function describe(rounds: readonly PlanRound[]): string {
 
 function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}
+
+function bytesOf(bytes: number): string {
+  return `${bytes.toFixed(0)} B`;
 }
 
 function signed(share: number): string {

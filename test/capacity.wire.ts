@@ -8,7 +8,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { COMPRESS_HEADS_PER_SWEEP } from '../src/limits.js';
@@ -20,6 +19,7 @@ import { loadProfile } from '../src/tools/capacity/profile-file.js';
 import type { CapacityReport } from '../src/tools/capacity/report.js';
 import { runHoldline } from './support/server.js';
 import { syntheticProfile } from './support/synthetic-profile.js';
+import { until } from './support/until.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
@@ -82,14 +82,6 @@ function marked(mark: string): string[] {
       return false;
     }
   });
-}
-
-async function until(what: string, holds: () => boolean, deadlineMs = 20_000): Promise<void> {
-  const deadline = performance.now() + deadlineMs;
-  while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await sleep(20);
-  }
 }
 
 const profilePath = (): string => join(folder, 'profile.json');

@@ -10,7 +10,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { LoggedEntry } from '../src/core/event.js';
 import { event, events, namesOf, readAll } from './log-contract.js';
 import { crashRound } from './support/crash-log.js';
-import { logDirectory, openLmdbLog, until } from './support/lmdb-log.js';
+import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
+import { until } from './support/until.js';
 
 const EXITING = fileURLToPath(new URL('support/exiting-appender.ts', import.meta.url));
 
@@ -86,12 +87,12 @@ describe('a thread that ends', () => {
     await new Promise(setImmediate);
     const ended = Promise.allSettled([...given, question]);
     await crash(workers[0]!);
-    await until(() => !log.state.isUp);
+    await until('the log is down', () => !log.state.isUp);
     expect(log.state.problem).toMatch(/started again/);
     await expect(log.append(events('a99'))).rejects.toMatchObject({
       code: 'HOLDLINE_LOG_UNAVAILABLE',
     });
-    await until(() => log.state.isUp);
+    await until('the log is up', () => log.state.isUp);
     const outcomes = await ended;
     for (const outcome of outcomes)
       if (outcome.status === 'rejected')
@@ -112,8 +113,8 @@ describe('a thread that ends', () => {
     const log = await openLmdbLog(directory, { durability: 'async' });
     const given = await Promise.all([log.append(events('a1')), log.append(events('a2'))]);
     await crash(workers[0]!);
-    await until(() => !log.state.isUp);
-    await until(() => log.state.isUp);
+    await until('the log is down', () => !log.state.isUp);
+    await until('the log is up', () => log.state.isUp);
     const [id] = await log.append(events('a3'));
     expect(given.flat()).toEqual([1, 2]);
     expect(id).toBeGreaterThan(1_000_000);

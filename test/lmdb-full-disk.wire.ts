@@ -6,7 +6,8 @@ import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
 import { deletion, event, events, namesOf, readAll } from './log-contract.js';
-import { logDirectory, openLmdbLog, until } from './support/lmdb-log.js';
+import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
+import { until } from './support/until.js';
 
 const MB = 1024 * 1024;
 
@@ -37,7 +38,10 @@ const BALLAST = 2 * MB;
 /** Waits until the room for deletions is taken. */
 async function ballastTaken(): Promise<void> {
   const path = join(directory, 'ballast');
-  await until(() => statSync(path, { throwIfNoEntry: false })?.size === BALLAST);
+  await until(
+    'the ballast is there',
+    () => statSync(path, { throwIfNoEntry: false })?.size === BALLAST,
+  );
 }
 
 /** A file that takes all that is left. */
@@ -80,7 +84,7 @@ describe.runIf(mayMount)('a full disk', () => {
     await log.append(events('a1'));
     const taken = await fill(log);
     expect(taken).toBeGreaterThan(100);
-    await until(() => !log.state.isUp);
+    await until('the log is down', () => !log.state.isUp);
     // Said by Holdline before LMDB writes: where LMDB meets a full disk, it may end the process.
     expect(log.state.problem).toMatch(/cannot be written \(ENOSPC\).*tried again/);
     expect(reported.length).toBeGreaterThan(0);
@@ -88,7 +92,7 @@ describe.runIf(mayMount)('a full disk', () => {
     expect((await readAll(log, ['big'])).events.length).toBe(taken);
     const [id] = await log.append([deletion('big')]);
     expect(id).toBe(taken + 2);
-    await until(() => log.state.isUp);
+    await until('the log is up', () => log.state.isUp);
     expect(statSync(join(directory, 'ballast')).size).toBe(BALLAST);
     expect(await log.append(events('a2'))).toEqual([taken + 3]);
     expect(namesOf((await readAll(log, ['a', 'big'])).events)).toEqual(['a1', 'a2']);
@@ -105,14 +109,14 @@ describe.runIf(mayMount)('a full disk', () => {
     await log.append(events('a1'));
     const other = fillDisk();
     await fill(log);
-    await until(() => !log.state.isUp);
+    await until('the log is down', () => !log.state.isUp);
     await expect(log.append(events('a2'))).rejects.toMatchObject({
       code: 'HOLDLINE_LOG_UNAVAILABLE',
     });
     // A revocation takes little, and has the room of the ballast.
     await log.rows.put('revocation', 'ann', '1', Date.now() + 1e6);
     rmSync(other);
-    await until(() => log.state.isUp);
+    await until('the log is up', () => log.state.isUp);
     await log.append(events('a3'));
     expect(namesOf((await readAll(log, ['a'])).events)).toEqual(['a1', 'a3']);
   });
@@ -123,10 +127,10 @@ describe.runIf(mayMount)('a full disk', () => {
     let least = Infinity;
     for (let round = 0; round < 4; round++) {
       least = Math.min(least, await fill(log));
-      await until(() => !log.state.isUp);
+      await until('the log is down', () => !log.state.isUp);
       expect(log.state.problem).toContain('(ENOSPC)');
       await log.append([deletion('big')]);
-      await until(() => log.state.isUp);
+      await until('the log is up', () => log.state.isUp);
       const many = Array.from({ length: 50 }, (_, index) =>
         event('', { channel: `${round}/${index}` }),
       );
@@ -151,7 +155,7 @@ describe.runIf(mayMount)('a full disk', () => {
       );
     }
     rmSync(other);
-    await until(() => log.state.isUp);
+    await until('the log is up', () => log.state.isUp);
     const { events: found } = await readAll(log, ['a']);
     expect(namesOf(found).map((text) => text.split(' ')[0])).toEqual(given);
   });
@@ -170,7 +174,7 @@ describe.runIf(mayMount)('a full disk', () => {
       code: 'HOLDLINE_LOG_UNAVAILABLE',
     });
     rmSync(other);
-    await until(() => log.state.isUp);
+    await until('the log is up', () => log.state.isUp);
     const [id] = await log.append(events('b1'));
     expect(id).toBeGreaterThan(1_000_000);
   });

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
 import { SYSTEM_CLOCK } from '../src/clock.js';
 import { deletion, event, events, namesOf, readAll } from './log-contract.js';
-import { logDirectory, NO_BOUNDS, openLmdbLog, until } from './support/lmdb-log.js';
+import { logDirectory, NO_BOUNDS, openLmdbLog } from './support/lmdb-log.js';
+import { until } from './support/until.js';
 
 let directory: string;
 let log: LmdbLog;
@@ -51,7 +52,7 @@ describe('the whole log', () => {
     await log.append(events('a2'));
     await log.close();
     log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, ageMs: 1_800_000 } });
-    await until(async () => (await kept('a'))[0] === 'a2');
+    await until('a2 is the oldest', async () => (await kept('a'))[0] === 'a2');
     expect(await kept('a')).toEqual(['a2', 2_501]);
     expect(await kept('old')).toEqual(['', 2_500]);
   });
@@ -61,7 +62,7 @@ describe('the whole log', () => {
     await log.append(Array.from({ length: 3_000 }, (_, index) => event(`a${index + 1}`)));
     await log.close();
     log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, events: 2 } });
-    await until(() => log.figures?.events === 2);
+    await until('two events are kept', () => log.figures?.events === 2);
     expect(await kept('a')).toEqual(['a2999 a3000', 2_998]);
   });
 });
@@ -88,7 +89,7 @@ describe('a channel with a policy', () => {
     await log.append(events('a1', 'b1', 'a2'));
     await log.close();
     log = await openLmdbLog(directory, { policies: [{ channels: 'a', keepAge: 1_800_000 }] });
-    await until(async () => (await kept('a'))[0] === '');
+    await until('nothing is kept', async () => (await kept('a'))[0] === '');
     expect(await kept('a')).toEqual(['', 3]);
     expect(await kept('b')).toEqual(['b1', 0]);
   });
@@ -103,7 +104,7 @@ test('policies that are changed while it runs count at once, without a publish',
   ]);
   log.usePolicies([{ channels: 'b', keepEvents: 1 }]);
   // Without a publish.
-  await until(async () => (await kept('b'))[0] === 'b3');
+  await until('b3 is the oldest', async () => (await kept('b'))[0] === 'b3');
   await log.append(events('a5'));
   expect(await kept('a')).toEqual(['a2 a3 a4 a5', 1]);
 });
@@ -116,7 +117,7 @@ test('what a deletion leaves behind is removed in steps, and what comes after it
   expect(await kept('a')).toEqual(['a1', 3_501]);
   await log.close();
   log = await openLmdbLog(directory);
-  await until(() => log.figures?.events === 2);
+  await until('two events are kept', () => log.figures?.events === 2);
   expect(await kept('a')).toEqual(['a1', 3_501]);
 });
 

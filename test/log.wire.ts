@@ -12,6 +12,7 @@ import { SseLine } from './support/line.js';
 import { readMetrics } from './support/prometheus.js';
 import { WebSocketLine } from './support/websocket.js';
 import { codeOf, jsonOf, request, type Answer, type RequestParts } from './support/wire.js';
+import { until } from './support/until.js';
 
 const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 const OPS_KEY = 'ops-key';
@@ -99,15 +100,6 @@ async function running(log = new FailingLog(), options: Options = {}): Promise<R
 }
 
 const code = (wanted: string): unknown => expect.objectContaining({ code: wanted });
-
-/** Waits for a condition, with a deadline. */
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadlineMs = performance.now() + 5_000;
-  while (!condition()) {
-    if (performance.now() > deadlineMs) throw new Error(`not within 5 s: ${what}`);
-    await new Promise((resolve) => void setTimeout(resolve, 10));
-  }
-}
 
 describe('the start', () => {
   test('listen waits for the log; what the program publishes before opens it, too', async () => {

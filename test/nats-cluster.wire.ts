@@ -10,7 +10,7 @@ import { SseLine } from './support/line.js';
 import { natsCluster, type NatsServer } from './support/nats.js';
 import { serverForTest } from './support/server.js';
 import { codeOf, jsonOf, type Answer } from './support/wire.js';
-import { until } from './support/workers.js';
+import { until } from './support/until.js';
 
 /** The server that leads the stream, and the others. */
 async function ledBy(cluster: readonly NatsServer[]): Promise<readonly NatsServer[]> {

@@ -10,9 +10,10 @@ import { NATS_RECONNECT_MS } from '../src/limits.js';
 import { certificateFolder, trust } from './support/certificates.js';
 import { SseLine } from './support/line.js';
 import { NatsServer } from './support/nats.js';
-import { event, LogNode, until } from './support/nats-log.js';
+import { event, LogNode } from './support/nats-log.js';
 import { runHoldline, serverForTest } from './support/server.js';
 import { codeOf, jsonOf } from './support/wire.js';
+import { until } from './support/until.js';
 
 const certificates = certificateFolder();
 

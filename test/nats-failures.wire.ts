@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { HoldlineError } from '../src/errors.js';
 import { NATS_SILENT_MS_MAX } from '../src/limits.js';
 import { NatsServer } from './support/nats.js';
-import { event, LogNode, until } from './support/nats-log.js';
+import { event, LogNode } from './support/nats-log.js';
+import { until } from './support/until.js';
 
 /** Two nodes on one NATS; the way of one of them can be cut. */
 async function twoNodes(options: Parameters<typeof LogNode.open>[1] = {}) {

@@ -12,7 +12,8 @@ import { Past } from '../src/log/nats/past.js';
 import { JSON_HEADER, TYPE_HEADER } from '../src/log/nats/record.js';
 import { makeCertificate } from './support/openssl.js';
 import { NatsServer } from './support/nats.js';
-import { event, LogNode, MAX_EVENT_BYTES, texts, until } from './support/nats-log.js';
+import { event, LogNode, MAX_EVENT_BYTES, texts } from './support/nats-log.js';
+import { until } from './support/until.js';
 
 const ALL = { through: Number.MAX_SAFE_INTEGER, eventsMax: 1_000, bytesMax: 1 << 20 };
 

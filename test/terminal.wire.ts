@@ -22,7 +22,7 @@ function expectRestored({ raw, screen, modes }: Ended): void {
   expect(screen.at(-1)).toBe('');
 }
 
-const CAPACITY = ['capacity', '--lines', '100', '--budget', '10s'];
+const CAPACITY = ['capacity', '--lines', '100', '--budget', '30s'];
 
 /** Presses Ctrl-C at that moment. */
 async function interrupted(pty: Pty, moment: RegExp): Promise<Ended> {

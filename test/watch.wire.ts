@@ -11,7 +11,6 @@ import { readMetrics } from './support/prometheus.js';
 import { handshakeBytes } from './support/websocket.js';
 import {
   codeOf,
-  DEADLINE_MS,
   jsonOf,
   RawConnection,
   request,
@@ -20,6 +19,7 @@ import {
   Watched,
   type Answer,
 } from './support/wire.js';
+import { until } from './support/until.js';
 
 const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 const servers: Server[] = [];
@@ -132,15 +132,6 @@ async function line(port: number, path: string): Promise<SseLine> {
   return opened;
 }
 
-/** Tests that run side by side have no `expect.poll`. */
-async function until(condition: () => boolean): Promise<void> {
-  const deadlineMs = performance.now() + DEADLINE_MS;
-  while (!condition()) {
-    if (performance.now() > deadlineMs) throw new Error(`never: ${String(condition)}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 const ask = (port: number, path: string, headers = {}): Promise<Answer> =>
   request(port, 'GET', path, { headers });
 
@@ -184,7 +175,7 @@ test.concurrent('polls count while they wait, and the time between two of them d
   const client = await WatchClient.open(port, 'ops');
   for (let i = 0; i < 8; i++) {
     const answer = ask(port, '/polled?since=latest&wait=5');
-    await until(() => server.stats().lines.byTransport.poll === 1);
+    await until('a poll waits', () => server.stats().lines.byTransport.poll === 1);
     if (i === 0) await client.knows({ polled: 1 });
     await server.channel('polled').publish({ data: `${i}` });
     expect((await answer).status).toBe(200);
@@ -248,7 +239,7 @@ test.concurrent('a client that does not read costs no queue, and knows everythin
   const slow = new WatchClient(await RawConnection.open(port, { paused: true }));
   const headers = { Authorization: 'Bearer ops', Accept: 'application/x-ndjson' };
   slow.connection.send(requestBytes(port, 'GET', '/-/watch', { headers }));
-  await until(() => server.stats().watchers === 2);
+  await until('two watch', () => server.stats().watchers === 2);
   await control.knows(known);
   const late = await line(port, '/late');
   await control.knows({ ...known, late: 1 });
@@ -314,7 +305,7 @@ test.concurrent('figures: open streams, and how many were opened', async () => {
   const metrics = readMetrics((await ask(port, '/-/metrics', headers)).text);
   expect([...metrics.get('holdline_watchers')!.samples.values()]).toEqual([1]);
   client.close();
-  await until(() => server.stats().watchers === 0);
+  await until('nobody watches', () => server.stats().watchers === 0);
   const { counters } = server.stats();
   expect([counters.watchers_opened_total, counters.watch_resets_total]).toEqual([1, 0]);
 });

@@ -4,7 +4,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, type SseLine } from './support/line.js';
 import { serverForTest } from './support/server.js';
 import { HttpClient } from './support/wire.js';
-import { Follower, isRunning, page, until } from './support/workers.js';
+import { Follower, isRunning, page } from './support/workers.js';
+import { until } from './support/until.js';
 
 test('readers of a worker that is killed go on at another one, and workers end with the supervisor', async () => {
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });

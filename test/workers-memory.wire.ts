@@ -16,7 +16,8 @@ import { KeepingLog, KeepingStore } from './support/keeping-log.js';
 import { NdjsonLine } from './support/line.js';
 import { runHoldline, serverForTest, type TestServer } from './support/server.js';
 import { codeOf, DEADLINE_MS, request, type Answer } from './support/wire.js';
-import { linesOnAll, page, until, workerOf, type Connections } from './support/workers.js';
+import { linesOnAll, page, workerOf, type Connections } from './support/workers.js';
+import { until } from './support/until.js';
 
 const MiB = 2 ** 20;
 /** Lines of one worker that stall, each with some 100 KB in the kernel. */

@@ -5,7 +5,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { NatsServer } from './support/nats.js';
 import { serverForTest, type TestServer } from './support/server.js';
 import { jsonOf } from './support/wire.js';
-import { Follower, isRunning, linesOnAll, page, until } from './support/workers.js';
+import { Follower, isRunning, linesOnAll, page } from './support/workers.js';
+import { until } from './support/until.js';
 
 async function twoWorkers(): Promise<[NatsServer, TestServer]> {
   const nats = await NatsServer.start();

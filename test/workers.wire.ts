@@ -17,11 +17,11 @@ import {
   isRunning,
   linesOnAll,
   page,
-  until,
   workerOf,
   type Connections,
   type Workers,
 } from './support/workers.js';
+import { until } from './support/until.js';
 
 const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 

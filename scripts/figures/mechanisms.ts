@@ -98,6 +98,8 @@ export function planTable(): string {
     'the kernel',
     'CPU',
     'off',
+    'a delivery',
+    'off',
     'p50',
     'p99',
   ];
@@ -105,11 +107,12 @@ export function planTable(): string {
     `${draw(predicted)} · ${draw(measured)}`;
   const mib = (bytes: Figure): string =>
     bytes === null ? '–' : `${fixed(bytes / 2 ** 20, 1)} MiB`;
+  const bytes = (count: Figure): string => (count === null ? '–' : `${fixed(count, 0)} B`);
   const off = ({ off: by }: Prediction): string =>
     `${by < 0 ? '−' : '+'}${fixed(Math.abs(by) * 100, 0)} %`;
   const rows = (result?.rounds ?? []).map((round) => [
-    `${short(round.lines)} lines, ${round.ratePerSecond}/s of ${short(round.eventBytes)} ` +
-      `B${round.passed ? '' : ' **out of tolerance**'}`,
+    `${short(round.lines)} ${round.isCompressed ? 'compressed ' : ''}lines, ` +
+      `${round.ratePerSecond}/s of ${short(round.eventBytes)} B${round.passed ? '' : ' **out of tolerance**'}`,
     String(round.round),
     both(round.memoryBytes, mib),
     off(round.memoryBytes),
@@ -117,6 +120,8 @@ export function planTable(): string {
     both(round.kernelBytes, mib),
     both(round.cpuShare, percent),
     off(round.cpuShare),
+    both(round.deliveryBytes, bytes),
+    off(round.deliveryBytes),
     both(round.p50Ms, ms),
     both(round.p99Ms, ms),
   ]);

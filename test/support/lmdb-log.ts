@@ -61,12 +61,3 @@ export async function contractLog(
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
 }
-
-/** Waits for a condition, and fails after 5 s. */
-export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + 5_000;
-  while (!(await holds())) {
-    if (Date.now() > deadlineMs) throw new Error('it did not happen within 5 s');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

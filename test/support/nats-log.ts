@@ -8,6 +8,7 @@ import { NatsLog } from '../../src/log/nats/nats-log.js';
 import type { NatsLogOptions } from '../../src/log/nats/options.js';
 import { checkForeign } from '../../src/transports/foreign.js';
 import { Watched } from './wire.js';
+import { until } from './until.js';
 
 export const MAX_EVENT_BYTES = 64 * 1024;
 
@@ -94,17 +95,4 @@ export function texts(entries: readonly LoggedEntry[]): string[] {
       ? `end of ${entry.channel}`
       : `${entry.channel}: ${Buffer.from(entry.data).toString()}`,
   );
-}
-
-/** Looks again and again until it is so. */
-export async function until(
-  what: string,
-  isSo: () => boolean | Promise<boolean>,
-  deadlineMs = 20_000,
-): Promise<void> {
-  const untilMs = performance.now() + deadlineMs;
-  while (!(await isSo())) {
-    if (performance.now() > untilMs) throw new Error(`not in ${deadlineMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }

@@ -32,20 +32,6 @@ export function workerOf({ id }: { readonly id: number }): number {
   return id % 65_536;
 }
 
-export async function until<Value>(
-  what: string,
-  look: () => Promise<Value | undefined | false>,
-  deadlineMs = 20_000,
-): Promise<Value> {
-  const untilMs = performance.now() + deadlineMs;
-  for (;;) {
-    const found = await look().catch(() => undefined);
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > untilMs) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await sleep(25);
-  }
-}
-
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
