@@ -111,8 +111,8 @@ describe('on two servers', () => {
     const beganMs = performance.now();
     const refused = await one.post('a', 'refused');
     expect([refused.status, codeOf(refused)]).toEqual([503, 'HOLDLINE_LOG_UNAVAILABLE']);
-    // A connection that is back within a second is none that was lost (NATS_SILENT_MS_MAX); one that
-    // nobody answers on would be waited for five (NATS_ACK_MS_MAX).
+    // A connection that is back within a second was not lost (NATS_SILENT_MS_MAX); one on which
+    // nobody answers would be waited for five (NATS_ACK_MS_MAX).
     expect(performance.now() - beganMs).toBeLessThan(4_000);
     expect(jsonOf(await one.request('GET', '/-/ready'))).toEqual({
       status: 'degraded',
