@@ -55,7 +55,9 @@ export function must(command: string, args: readonly string[], cwd?: string): st
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   if (status !== 0) {
-    const words = error === undefined ? `${stdout}\n${stderr}`.trim() : error.message;
+    const isMissing = error !== undefined && (error as NodeJS.ErrnoException).code === 'ENOENT';
+    const missing = `not installed (on Debian: apt-get install -y ${command})`;
+    const words = isMissing ? missing : (error?.message ?? `${stdout}\n${stderr}`.trim());
     throw new Error(`${command} ${args.join(' ')}\n${words}`);
   }
   return stdout;
