@@ -134,18 +134,14 @@ export async function measurePlan(
   const profile = await measureProfile(parameters);
   options.say(`profile measured: ${fileURLToPath(PROFILE_FILE)}`);
   const fit = fitProfile(profile);
+  const fitted = parameters.demands.map(
+    (demand) => [demand, fitFor(demand, fit, profile)] as const,
+  );
   const rounds: PlanRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
-    for (const demand of parameters.demands) {
+    for (const [demand, fitOfDemand] of fitted) {
       const measured = await onClientCores((cores) =>
-        measureRound(
-          cores,
-          fitFor(demand, fit, profile),
-          parameters,
-          demand,
-          round,
-          quick ? 1_000 : YOUTH_MS,
-        ),
+        measureRound(cores, fitOfDemand, parameters, demand, round, quick ? 1_000 : YOUTH_MS),
       );
       rounds.push(measured);
       options.say(describeRound(measured));
@@ -185,12 +181,12 @@ async function measureProfile({ profile: { lines, budgetMs } }: PlanParameters):
   return profile;
 }
 
-function fitFor({ isCompressed, ...demand }: PlanDemand, fit: Fit, profile: Profile): Fit {
-  return isCompressed ? compressedFit(fit, profile, sampleOf(demand))! : fit;
+function fitFor(demand: PlanDemand, fit: Fit, profile: Profile): Fit {
+  return demand.isCompressed ? compressedFit(fit, profile, sampleOf(demand))! : fit;
 }
 
 /** The events that the load client publishes: how small they become is told by these. */
-function sampleOf({ ratePerSecond, eventBytes }: Omit<PlanDemand, 'isCompressed'>): Sample {
+function sampleOf({ ratePerSecond, eventBytes }: PlanDemand): Sample {
   const data = eventData(newRun(), eventBytes);
   const events = Array.from({ length: SAMPLE_EVENTS }, (_, sequence) => {
     stampEvent(data, 0, sequence, 1e9 + (sequence * 1e6) / ratePerSecond);

@@ -11,6 +11,7 @@ import { SignJWT } from 'jose';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { runHoldline, serverForTest, type Flags, type TestServer } from './support/server.js';
+import { until } from './support/until.js';
 import { codeOf, jsonOf, type Answer } from './support/wire.js';
 
 function directoryForTest(): string {
@@ -308,9 +309,7 @@ test('SIGTERM while the log is being opened ends the server in order', async () 
   let output = '';
   child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
   const ended = once(child, 'exit');
-  const deadlineMs = performance.now() + 5_000;
-  while (!output.includes('opening the log') && performance.now() < deadlineMs)
-    await new Promise((resolve) => void setTimeout(resolve, 10));
+  await until('the log is being opened', () => output.includes('opening the log'), 5_000);
   child.kill('SIGTERM');
   const [code] = (await ended) as [number | null];
   expect([code, output]).toEqual([0, expect.stringContaining('ended before it listened')]);

@@ -55,9 +55,11 @@ export function must(command: string, args: readonly string[], cwd?: string): st
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   if (status !== 0) {
-    const isMissing = error !== undefined && (error as NodeJS.ErrnoException).code === 'ENOENT';
-    const missing = `not installed (on Debian: apt-get install -y ${command})`;
-    const words = isMissing ? missing : (error?.message ?? `${stdout}\n${stderr}`.trim());
+    const { code, message }: Partial<NodeJS.ErrnoException> = error ?? {};
+    const words =
+      code === 'ENOENT'
+        ? `not installed (on Debian: apt-get install -y ${command})`
+        : (message ?? `${stdout}\n${stderr}`.trim());
     throw new Error(`${command} ${args.join(' ')}\n${words}`);
   }
   return stdout;

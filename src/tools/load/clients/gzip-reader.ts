@@ -61,8 +61,7 @@ export class GzipReader {
       part = part.subarray(headerBytes);
     }
     if (part.length === 0) return EMPTY;
-    const whole = windowAfter(this.#beginning, this.window.bytes);
-    const { plain, end: state, usedBytes } = inflateAfter(whole, part);
+    const { plain, end: state, usedBytes } = inflateAfter(this.#reach, part);
     const fresh = plain.subarray(this.#returned);
     if (state === 'open') {
       if (part.length >= HELD_BYTES_MAX)
@@ -86,15 +85,21 @@ export class GzipReader {
    * blocks that lines share do not refer to it, and `feed` knows it.
    */
   leaveOutBeginning(): void {
-    const beginning = windowAfter(this.#beginning, this.window.bytes);
-    if (beginning.length > BEGINNING_BYTES_MAX) return;
-    this.#beginning = beginning;
+    const reach = this.#reach;
+    if (reach.length > BEGINNING_BYTES_MAX) return;
+    this.#beginning = reach;
     this.window = NO_WINDOW;
   }
 
   /** The line was given a block that others have decoded, and that leaves this window. */
   skipTo(window: Window): void {
     this.window = window;
+  }
+
+  /** All that a block may refer to. */
+  get #reach(): Buffer {
+    const { bytes } = this.window;
+    return this.#beginning.length === 0 ? bytes : windowAfter(this.#beginning, bytes);
   }
 
   #hold(part: Buffer): Buffer {

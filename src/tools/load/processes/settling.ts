@@ -54,13 +54,15 @@ export interface Settling {
 /** Waits until everything that was published has come, or nothing more does for too long. */
 export async function untilQuiet(settling: Settling): Promise<void> {
   const { publishing, isOver, areAllChecked, stallMs, readTotals } = settling;
+  const publishedOf = ({ sequencesSeen }: FleetTotals): number =>
+    Math.max(publishing.published.count, sequencesSeen);
   let before = -1;
   let progressUs = nowUs();
   while (!isOver() && nowUs() - progressUs < stallMs * 1000) {
-    const { checkedClients, checkedDelivered, returning, sequencesSeen } = await readTotals();
-    const published = Math.max(publishing.published.count, sequencesSeen);
+    const totals = await readTotals();
+    const { checkedClients, checkedDelivered, returning } = totals;
     const isDone = publishing.pending === 0 && returning === 0;
-    if (isDone && checkedDelivered === published * checkedClients) break;
+    if (isDone && checkedDelivered === publishedOf(totals) * checkedClients) break;
     // Bytes of clients that are not checked prove nothing: heartbeats are bytes, too.
     const progress = checkedDelivered + publishing.answered - returning;
     if (progress !== before) progressUs = nowUs();
@@ -73,11 +75,11 @@ export async function untilQuiet(settling: Settling): Promise<void> {
   const untilUs = nowUs() + stallMs * 1000;
   let quietLooks = 0;
   for (let bytes = -1; !isOver() && nowUs() < untilUs; await sleep(AFTERMATH_MS)) {
-    const { tally, delivered, joined, sequencesSeen } = await readTotals();
+    const totals = await readTotals();
+    const { tally, delivered, joined } = totals;
     const now = tally.checkedBytes + tally.countedBytes + tally.gzipBytes;
     quietLooks = now === bytes ? quietLooks + 1 : 0;
-    const expected = Math.max(publishing.published.count, sequencesSeen) * joined;
-    const hasAll = Math.abs(delivered - expected) < EVENTS_EPSILON;
+    const hasAll = Math.abs(delivered - publishedOf(totals) * joined) < EVENTS_EPSILON;
     if (quietLooks >= (hasAll ? 1 : QUIET_LOOKS)) return;
     bytes = now;
   }
