@@ -95,6 +95,17 @@ test('late commits of one moment make it smaller once, and it never falls below 
   expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MIN);
 });
 
+test('commits that are late among others in good time do not make it smaller', () => {
+  const window = new AppendWindow();
+  commit(window, 0, 5_000, 1);
+  for (let ms = 5_000; ms < 6_000; ms++) {
+    window.committed(BYTES, ms, ms + 1, true);
+    // The log stood still for a moment, of which what had been given then tells.
+    if (ms % 10 === 0) window.committed(BYTES, ms - 20, ms + 1, true);
+  }
+  expect(sizeOf(window)).toBe(APPEND_WINDOW_BYTES_MAX);
+});
+
 test('a log that answers in a moment may be late by a ms', () => {
   const window = new AppendWindow();
   window.committed(BYTES, 0, 0, true);
