@@ -2,6 +2,7 @@
  * Bodies as they are received: one costs its bytes, in however many pieces it comes, and an aborted
  * one gives them back.
  */
+import { SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { BODY_PIECES_PER_TURN_MAX } from '../src/limits.js';
 import { begunBefore } from './support/begun.js';
@@ -10,6 +11,7 @@ import { hostedForTest } from './support/hosted.js';
 import { TestServer } from './support/server.js';
 import { jsonOf, RawConnection, request } from './support/wire.js';
 
+const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 const MIB = 1024 * 1024;
 const HEAD = 'POST /c HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n';
 
@@ -120,6 +122,41 @@ describe('a body in more pieces than a turn takes', () => {
     expect(bodies).toEqual(['x'.repeat(CHUNKS), 'x'.repeat(CHUNKS)]);
   });
 });
+
+test.each([
+  ['an event stream', '/c', 'text/event-stream'],
+  ['a stream of lines of JSON', '/c', 'application/x-ndjson'],
+  ['a watching stream', '/-/watch', 'text/event-stream'],
+])(
+  'the body of a request for %s, opened later than its head came, is let be when the line is over',
+  async (_what, path, accept) => {
+    const server = await hostedForTest({ 'jwt-secret': SECRET, 'ops-key': 'ops' });
+    const iat = Math.floor(Date.now() / 1000) - 10;
+    const rights = { subscribe: ['**'], watch: ['**'] };
+    const token = await new SignJWT({ sub: 'ada', iat, exp: iat + 600, holdline: rights })
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(new TextEncoder().encode(SECRET));
+    const client = await RawConnection.open(server.port);
+    onTestFinished(() => client.destroy());
+    const length = 2 * BODY_PIECES_PER_TURN_MAX;
+    client.send(
+      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAccept: ${accept}\r\n` +
+        `Authorization: Bearer ${token}\r\nContent-Length: ${length}\r\n\r\n`,
+    );
+    await client.waitFor('the line', () => client.text.startsWith('HTTP/1.1 200 '));
+    const ended = await server.request('DELETE', '/-/connections?user=ada', {
+      headers: { Authorization: 'Bearer ops' },
+    });
+    expect(ended.status).toBe(200);
+    await client.waitFor('the end', () => client.text.endsWith('0\r\n\r\n'));
+    const { socket } = client;
+    for (let sent = 1; sent < length && !client.closed; sent++) {
+      // Each in a segment of its own, as far as the server keeps up.
+      await new Promise((resolve) => socket.write('x', () => setTimeout(resolve, 1)));
+    }
+    expect((await server.request('GET', '/-/health')).status).toBe(200);
+  },
+);
 
 test('bodies in chunks of one byte that never end cost their bytes, and are told 408', async () => {
   const { value, leftMs } = unended();

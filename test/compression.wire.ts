@@ -245,6 +245,21 @@ test('the body of a poll is compressed when that is worth it, once for all who a
   expect((await server.stats()).counters.compress_blocks_total).toBe(1);
 });
 
+test.each(['close', 'keep-alive, close'])(
+  'the compressed body of a poll arrives whole on a connection that asks for %s',
+  async (connection) => {
+    const server = await serverForTest(SHARED);
+    await publishTicks(server, 6, 10);
+    const path = '/c?since=0&limit=100&wait=0';
+    const plain = await server.request('GET', path);
+    const headers = { ...GZIP, Connection: connection };
+    const answer = await server.request('GET', path, { headers });
+    const coding = answer.headers.get('content-encoding');
+    expect([answer.headers.get('connection'), coding]).toEqual(['close', 'gzip']);
+    expect(gunzipSync(answer.body).toString()).toBe(plain.text);
+  },
+);
+
 test.each([
   ['gzip', true],
   ['gzip, deflate, br, zstd', true],

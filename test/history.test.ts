@@ -486,10 +486,12 @@ describe('positions', () => {
     expect([idsOf(ago.text), idsOf(at.text)]).toEqual([ids(1007, 1009), ids(1005, 1009)]);
   });
 
-  test('a time is refused where the log keeps nothing', () => {
+  test('a time is refused where the log keeps nothing, and nothing is made for it', () => {
     const fake = new FakeHub();
     expect(() => fake.join('c', { kind: 'ago', ms: 1000 })).toThrow(/--log memory/);
+    expect(() => fake.join('c,d', { kind: 'time', wallMs: 0 })).toThrow(/--log memory/);
     expect(() => fake.poll('c', { kind: 'time', wallMs: 0 })).toThrow(/--log memory/);
+    expect(fake.hub.channels.count).toBe(0);
   });
 });
 

@@ -34,7 +34,7 @@ function outsideOfOne(last: () => void, after: () => void): void {
 
 /** An exchange that is in its turn. */
 function exchangeOf(response: object): Parameters<Messages['open']>[0] {
-  return { response: response as HttpResponse, endCork: outsideOfOne };
+  return { response: response as HttpResponse, endCork: outsideOfOne, handOver: () => {} };
 }
 
 /** A socket that takes everything, or nothing while it is `full`. */

@@ -38,7 +38,7 @@ import { PublishMemory, Reservation } from './publish-memory.js';
 import { Pump } from './pump.js';
 import { Refills } from './refills.js';
 import type { SlowPolicy } from './slow-policy.js';
-import { startOf, type Start } from './start.js';
+import { checkStart, startOf, type Start } from './start.js';
 import { Subscribers } from './subscribers.js';
 import { WaitingPolls } from './waiting-polls.js';
 import { Watchers, type LineCountListener } from './watchers.js';
@@ -448,6 +448,8 @@ export class Hub<Socket> {
     retryMs: number,
     owner: Owner,
   ): Joined {
+    // Before a group is made, which would stay without a line.
+    checkStart(position);
     this.channels.expire(names);
     const group = this.#groups.of(names, mode);
     const start = startOf(group.set, position, this.#progress);

@@ -27,10 +27,16 @@ export function countGapAtJoin(counters: Counters): void {
 }
 
 /**
- * Where a client that asks for `position` starts. Throws HOLDLINE_BAD_POSITION for a time: where
- * the log keeps events, core/past.ts has found an id for it.
+ * Throws HOLDLINE_BAD_POSITION for a time: where the log keeps events, core/past.ts has found an id
+ * for it.
  */
+export function checkStart({ kind }: Position): void {
+  if (kind === 'time' || kind === 'ago') throw noTimes();
+}
+
+/** Where a client that asks for `position` starts. Throws what {@link checkStart} throws. */
 export function startOf(set: ChannelSet, position: Position, progress: Progress): Start {
+  checkStart(position);
   const { lastId } = progress;
   const through = set.lostThrough;
   if (position.kind === 'after') {
@@ -43,7 +49,6 @@ export function startOf(set: ChannelSet, position: Position, progress: Progress)
       : { cursor: id, continuesAfter: id, gap };
   }
   if (position.kind === 'foreign') return everythingHeld(set, { after: null, through }, progress);
-  if (position.kind === 'time' || position.kind === 'ago') throw noTimes();
   const first =
     position.kind === 'last'
       ? set.firstOfNewest(Math.min(position.count, LAST_EVENTS_MAX))

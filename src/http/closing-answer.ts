@@ -11,6 +11,8 @@ export type Body = string | Uint8Array | undefined;
  * writes after a value is the last of the head or, counted, of the body.
  * native-notes/closing-answers.md
  *
+ * `body` is text: the counted line break would follow the end of any other.
+ *
  * With `isAtOnce` it leaves within the call: bytes that are parsed before the cork is flushed may
  * close the connection, which drops the cork.
  */
@@ -43,7 +45,7 @@ const PADDING = ' '.repeat(16 * 1024);
 
 const END_OF_LINE = '\r\n';
 
-/** Every body is UTF-8. */
+/** The body of a closing answer is UTF-8. */
 function textOf(body: string | Uint8Array): string {
   return typeof body === 'string'
     ? body

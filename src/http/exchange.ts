@@ -102,8 +102,8 @@ export class Exchange implements PendingAnswer, Refusable {
    */
   readonly isChunked: boolean;
   /**
-   * True once the client is gone; the response must not be touched any more.
-   * native-notes/abort-is-synchronous.md
+   * True once the response must not be touched any more: the client is gone, or the response was
+   * handed over. native-notes/abort-is-synchronous.md
    */
   gone = false;
   /** True when a turn has passed since the last byte of a chunked body and nothing followed it. */
@@ -187,6 +187,15 @@ export class Exchange implements PendingAnswer, Refusable {
     this.watch();
   }
 
+  /**
+   * The response is a line's from now on, which alone touches it and hears of its end. A body that
+   * may still come is discarded.
+   */
+  handOver(): void {
+    this.resume();
+    this.gone = true;
+  }
+
   #left(): void {
     this.gone = true;
     if (this.pendingBody !== undefined) {
@@ -226,6 +235,7 @@ export class Exchange implements PendingAnswer, Refusable {
 
   /** Lets others be read before more of a body that comes in very many pieces. */
   #takeTurns(isLast: boolean): void {
+    if (this.gone) return;
     if (isLast) this.resume();
     // An answer that closes nothing has given the response away.
     else if (this.#isAnswered && !this.#closes) return;
@@ -289,6 +299,11 @@ export class Exchange implements PendingAnswer, Refusable {
     extra: Headers = NO_HEADERS,
   ): void {
     this.#send(status, contentType, body, extra);
+  }
+
+  /** Answers 200 with a body within gzip, which a closing answer cannot carry. */
+  answerGzip(contentType: string, body: Uint8Array, extra: Headers): void {
+    this.#send(200, contentType, body, [...extra, ['Content-Encoding', 'gzip']], false);
   }
 
   answerJson(body: string): void {
@@ -362,7 +377,13 @@ export class Exchange implements PendingAnswer, Refusable {
    * Sends an answer in one cork, which in the request's turn is the turn's own.
    * native-notes/one-cork-per-loop.md
    */
-  #send(status: number, contentType: string | undefined, body: Body, extra: Headers): void {
+  #send(
+    status: number,
+    contentType: string | undefined,
+    body: Body,
+    extra: Headers,
+    isText = true,
+  ): void {
     if (!this.isOpen) return;
     this.resume();
     this.#isAnswered = true;
@@ -372,7 +393,7 @@ export class Exchange implements PendingAnswer, Refusable {
       for (const [name, value] of this.headers) response.writeHeader(name, value);
       for (const [name, value] of extra) response.writeHeader(name, value);
       if (body === undefined || this.isHead) this.#endBodiless(body);
-      else if (this.#closes && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX)
+      else if (this.#closes && isText && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX)
         this.#endClosing(body);
       else this.#writeBody(body);
     });

@@ -22,7 +22,6 @@ export interface PollRequest {
 }
 
 const VARY = ['Vary', VARIES_BY] as const;
-const GZIP = ['Content-Encoding', 'gzip'] as const;
 
 /** Polls whose clients take compressed bodies are groups of their own. */
 const GZIP_ENCODING: Encoding = { ...NDJSON, name: 'ndjson-gzip' };
@@ -60,7 +59,7 @@ function answerPoll(
   const own: Headers = [['Holdline-Position', String(position)], VARY];
   if (body === undefined) exchange.answerNothing(own);
   else if (compressed === undefined) exchange.answer(200, 'application/json', body, own);
-  else exchange.answer(200, 'application/json', compressed, [...own, GZIP]);
+  else exchange.answerGzip('application/json', compressed, own);
 }
 
 /** The polls of a hub. */

@@ -159,6 +159,7 @@ export function openStream(
     retryMs,
     owner,
   );
+  exchange.handOver();
   hold(response, handle, hub);
   writeStreamHead(exchange, transportOf(request), fieldsOf(request, continuesAfter));
   if (!response.write(opening)) hub.stalled(handle, response);

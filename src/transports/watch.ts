@@ -80,6 +80,7 @@ function opener(
       user,
       endsAtMs,
     });
+    exchange.handOver();
     hold(response, handle, watchers);
   };
 }

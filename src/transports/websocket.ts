@@ -140,7 +140,7 @@ export class Messages implements MessageHandler {
    * {@link Exchange.inCork} made, from the end of the cork: between the two nothing may be
    * allocated. native-notes/websocket-upgrade.md
    */
-  open(exchange: Pick<Exchange, 'response' | 'endCork'>, request: MessagesRequest): void {
+  open(exchange: Pick<Exchange, 'response' | 'endCork' | 'handOver'>, request: MessagesRequest): void {
     const { channels, position, key, subprotocol, context } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
     const mayPublish = this.#shared(request.mayPublish);
@@ -154,7 +154,10 @@ export class Messages implements MessageHandler {
     const line = { session, unread: this.#answers.unread };
     let socket: MessageSocket;
     exchange.endCork(
-      () => (socket = upgrade(exchange.response, handshake, line)),
+      () => {
+        exchange.handOver();
+        socket = upgrade(exchange.response, handshake, line);
+      },
       () => this.#join(socket, request),
     );
   }
