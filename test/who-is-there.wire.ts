@@ -43,7 +43,7 @@ async function listening(): Promise<{ server: Server; port: number }> {
 /** Issued some seconds before now. */
 function tokenOf(user: string, agoSeconds = 1): Promise<string> {
   const now = Math.floor(Date.now() / 1000);
-  const holdline = { subscribe: ['**'] };
+  const holdline = { subscribe: ['**'], publish: ['**'] };
   return new SignJWT({ sub: user, iat: now - agoSeconds, exp: now + 600, holdline })
     .setProtectedHeader({ alg: 'HS256' })
     .sign(new TextEncoder().encode(SECRET));
@@ -206,6 +206,28 @@ describe('to end', () => {
     expect(bob.closed).toBe(false);
     const { counters } = server.stats();
     expect([counters.closed.revoked, counters.revocations_total]).toEqual([1_000, 2]);
+  });
+
+  test.each([
+    ['text/plain', '/c', 'begun'],
+    ['application/json', '/c', '{"a":1}'],
+    ['application/x-ndjson', '/c', '{"data":1}\n'],
+    ['application/x-ndjson', '/-/publish', '{"channel":"c","data":1}\n'],
+  ])('a user whose publish as %s to %s has begun publishes nothing', async (type, path, body) => {
+    const { server, port } = await listening();
+    const headers = { ...bearer(await tokenOf('ada')), 'Content-Type': type };
+    const bytes = requestBytes(port, 'POST', path, { headers, body }).toString();
+    const publisher = await RawConnection.open(port);
+    open.push({ close: () => publisher.destroy() });
+    publisher.send(bytes.slice(0, -3));
+    await expect.poll(() => server.stats().counters.requests_total, { interval: 5 }).toBe(1);
+    // It has been let in when one that came later is.
+    expect((await get(port, '/c?since=0&wait=0', headers)).status).toBe(204);
+    expect((await end(port, '?user=ada')).status).toBe(200);
+    publisher.send(bytes.slice(-3));
+    await publisher.waitFor('the answer', () => publisher.text.includes('"error"'));
+    expect(publisher.text).toMatch(/^HTTP\/1.1 403 [^]*HOLDLINE_REVOKED/);
+    expect(server.stats().counters.events_accepted_total).toBe(0);
   });
 
   test.each([

@@ -2,7 +2,7 @@
 import { BadCredential } from '../auth/bad-credential.js';
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS } from '../http/answer.js';
-import { andThen, scopeOf } from '../http/credentials.js';
+import { andThen } from '../http/credentials.js';
 import { checkPublishing, Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import { checkFraming } from '../http/framing.js';
@@ -161,11 +161,11 @@ export class Router {
     const request = publishRequestOf(head, channel);
     checkPublishing(exchanges);
     const network = publishing.isRated ? exchange.client.network : '';
-    const scope = andThen(granted, ({ rights }) => {
-      publishing.takeRate(request, rights, network);
-      return request.key === undefined ? '' : scopeOf(rights, head);
+    const rated = andThen(granted, (grant) => {
+      publishing.takeRate(request, grant.rights, network);
+      return grant;
     });
-    return publishing.publish(exchange, request, scope);
+    return publishing.publish(exchange, head, request, rated);
   }
 
   #delete(exchange: Exchange, head: Head): Promise<void> {

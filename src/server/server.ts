@@ -172,8 +172,7 @@ function makeServer(
     if (log.rows === undefined) return;
     const revocations = new KeptRevocations(log.rows, (revocation) => {
       try {
-        // Told again, it must not end what the user has opened with a newer credential.
-        if (!guard.revokedElsewhere(revocation)) return;
+        guard.revokedElsewhere(revocation);
       } catch (error) {
         report(error);
       }
@@ -287,7 +286,7 @@ function makeServer(
       endConnections: (exchange, head) =>
         endConnections({ guard, hub, counters, everyone: parent }, exchange, head),
     }),
-    publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
+    publishing: new Publishing({ hub, idempotency, counters, rates, guard }, maxEventBytes),
     subscribing,
   });
   /** True from the first call of `listen`, unless it fails. */

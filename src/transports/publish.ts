@@ -13,8 +13,10 @@ import type { Published } from '../core/intake.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { IncomingBody } from '../http/body.js';
+import { scopeOf, type Soon } from '../http/credentials.js';
 import type { Exchange } from '../http/exchange.js';
 import { contentLengthOf } from '../http/framing.js';
+import type { Grant, Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import { requestKeyOf, scopedKeyOf, type ScopedKey } from '../http/idempotency-key.js';
 import { bodyKindOf, type BodyKind } from '../http/media-type.js';
@@ -47,6 +49,7 @@ export interface PublishingParts {
   readonly idempotency: Pick<Idempotency, 'once'>;
   readonly counters: Counters;
   readonly rates: Pick<PublishRates, 'isOn' | 'published' | 'take'>;
+  readonly guard: Pick<Guard, 'checkGrant'>;
 }
 
 export class Publishing {
@@ -73,19 +76,21 @@ export class Publishing {
 
   /**
    * Receives, publishes and answers; called in the request's turn, because uWebSockets hands over a
-   * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `scope` is whose
-   * idempotency key it is, and a promise while it is not known whether the client may publish. A
-   * client that finds no room is refused before its body is received, and one that leaves gives up
-   * its place. Rejects with the error to send.
+   * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `granted` is a
+   * promise while it is not known whether the client may publish. A client that finds no room is
+   * refused before its body is received, one that leaves gives up its place, and one whose
+   * credential was revoked or has expired before its events are appended publishes nothing. Rejects
+   * with the error to send.
    */
   async publish(
     exchange: Exchange,
+    head: Head,
     request: PublishRequest,
-    scope: string | Promise<string>,
+    granted: Soon<Grant>,
   ): Promise<void> {
-    const { hub, counters } = this.#parts;
+    const { hub, counters, guard } = this.#parts;
     const { channel, kind, key } = request;
-    const isAllowed = typeof scope === 'string';
+    const isAllowed = !(granted instanceof Promise);
     const reservation = isAllowed ? hub.reserve(channel) : hub.reserveAhead();
     const incoming = new IncomingBody(
       exchange,
@@ -95,7 +100,7 @@ export class Publishing {
     );
     try {
       const received = incoming.receive();
-      const owner = isAllowed ? scope : (await Promise.all([received, scope]))[1];
+      const grant = isAllowed ? granted : (await Promise.all([received, granted]))[1];
       if (isAllowed) await received;
       const { body } = incoming;
       // Nothing is published for a client that left meanwhile.
@@ -103,10 +108,15 @@ export class Publishing {
       if (!isAllowed) hub.admit(channel, reservation);
       const submission = {
         reservation,
-        read: () => readEvents(request, body, this.#maxEventBytes),
+        read: () => {
+          guard.checkGrant(grant);
+          return readEvents(request, body, this.#maxEventBytes);
+        },
       };
       const requestKey =
-        key === undefined ? undefined : requestKeyOf(key, owner, [kind, request.type ?? '', body]);
+        key === undefined
+          ? undefined
+          : requestKeyOf(key, scopeOf(grant.rights, head), [kind, request.type ?? '', body]);
       const receipt = await publishOnce(this.#parts, request, { reservation, requestKey }, () =>
         hub.submit(channel, submission, requestKey),
       );

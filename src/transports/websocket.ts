@@ -140,7 +140,10 @@ export class Messages implements MessageHandler {
    * {@link Exchange.inCork} made, from the end of the cork: between the two nothing may be
    * allocated. native-notes/websocket-upgrade.md
    */
-  open(exchange: Pick<Exchange, 'response' | 'endCork' | 'handOver'>, request: MessagesRequest): void {
+  open(
+    exchange: Pick<Exchange, 'response' | 'endCork' | 'handOver'>,
+    request: MessagesRequest,
+  ): void {
     const { channels, position, key, subprotocol, context } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
     const mayPublish = this.#shared(request.mayPublish);
