@@ -42,8 +42,15 @@ export interface Arrived {
   /** When the stream took it, ms since 1970. */
   readonly wallMs: number;
   readonly subject: string;
-  readonly headers: MsgHdrs | undefined;
+  readonly fields: Fields;
   readonly data: Uint8Array;
+}
+
+/** What our headers of a message say; empty where there is none. */
+interface Fields {
+  readonly type: string;
+  readonly json: string;
+  readonly request: string;
 }
 
 /** What a message means; `entry` is undefined where a publish of it would be refused. */
@@ -64,12 +71,12 @@ export function messageOf(
   mark?: RequestMark,
 ): OutgoingMessage {
   const head = headers();
-  head.set(ID_HEADER, messageId);
-  if (mark !== undefined) head.set(REQUEST_HEADER, markText(mark));
+  head.append(ID_HEADER, messageId);
+  if (mark !== undefined) head.append(REQUEST_HEADER, markText(mark));
   if (isDeletion(entry))
     return { subject: subjects.ofDeletions(entry.channel), headers: head, data: NOTHING };
-  if (entry.type !== undefined) head.set(TYPE_HEADER, encodeURIComponent(entry.type));
-  if (entry.json) head.set(JSON_HEADER, '1');
+  if (entry.type !== undefined) head.append(TYPE_HEADER, encodeURIComponent(entry.type));
+  if (entry.json) head.append(JSON_HEADER, '1');
   return { subject: subjects.ofEvents(entry.channel), headers: head, data: entry.data };
 }
 
@@ -92,10 +99,10 @@ export function meaningOf(
   try {
     const event: NewEvent = {
       channel,
-      type: typeOf(message.headers),
+      type: typeOf(message.fields),
       // The client reads into a large buffer, of which this is a part.
       data: Buffer.from(message.data),
-      json: message.headers?.get(JSON_HEADER) === '1',
+      json: message.fields.json === '1',
     };
     check(event);
     return { channel, entry: { id, ...event }, problem: '' };
@@ -104,8 +111,19 @@ export function meaningOf(
   }
 }
 
-function typeOf(head: MsgHdrs | undefined): string | undefined {
-  const type = head?.get(TYPE_HEADER) ?? '';
+/** In one walk: to get one by its name walks all of them, and makes lists. */
+function fieldsOf(head: MsgHdrs | undefined): Fields {
+  const fields = { type: '', json: '', request: '' };
+  if (head === undefined) return fields;
+  for (const [name, [value = '']] of head) {
+    if (name === TYPE_HEADER) fields.type = value;
+    else if (name === JSON_HEADER) fields.json = value;
+    else if (name === REQUEST_HEADER) fields.request = value;
+  }
+  return fields;
+}
+
+function typeOf({ type }: Fields): string | undefined {
   return type === '' ? undefined : decodeURIComponent(type);
 }
 
@@ -117,7 +135,11 @@ const MARK = /^(\S+) (\S+) (\d{1,5}) (\d{1,5}) (\d{1,16}) (\d{1,10})$/;
 
 /** Undefined for a message without an idempotency key. */
 export function markOf(head: MsgHdrs | undefined): RequestMark | undefined {
-  const match = MARK.exec(head?.get(REQUEST_HEADER) ?? '');
+  return markIn(fieldsOf(head));
+}
+
+function markIn({ request }: Fields): RequestMark | undefined {
+  const match = request === '' ? null : MARK.exec(request);
   if (match === null) return undefined;
   const [, key, digest, index, count, firstId, subscribers] = match as unknown as string[];
   return {
@@ -134,7 +156,7 @@ export function markOf(head: MsgHdrs | undefined): RequestMark | undefined {
 export function receiptOf(
   message: Arrived,
 ): (RequestKey & { readonly kept: KeptReceipt }) | undefined {
-  const mark = markOf(message.headers);
+  const mark = markIn(message.fields);
   if (mark === undefined || mark.index !== mark.count - 1) return undefined;
   const { key, digest, count, subscribers } = mark;
   const firstId = mark.firstId === 0 ? message.id : mark.firstId;
@@ -163,7 +185,7 @@ export function arrivedOf(
     wallMs: Math.floor(Number(tokens[at + 3]) / 1e6),
     pending: Number(tokens[at + 4]),
     subject: message.subject,
-    headers: message.headers,
+    fields: fieldsOf(message.headers),
     data: message.data,
   };
 }

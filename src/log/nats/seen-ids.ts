@@ -20,6 +20,8 @@ export class SeenIds {
   readonly #byChannel = new Map<string, Seen>();
   /** Channels without a record have no message above it, up to the last that was seen. */
   #othersThrough: number;
+  /** The one that was seen last. */
+  #latest: Seen | undefined;
   /** What the stream had forgotten when it was asked last. */
   #forgottenThrough = 0;
 
@@ -31,6 +33,7 @@ export class SeenIds {
   /** Of all messages up to this id some were not seen. */
   missed(throughId: number): void {
     this.#byChannel.clear();
+    this.#latest = undefined;
     this.#othersThrough = throughId;
   }
 
@@ -39,12 +42,16 @@ export class SeenIds {
     const known = this.#byChannel.get(channel);
     if (known === undefined) {
       const spans = id > this.#othersThrough + 1 ? [this.#othersThrough, id] : [];
-      this.#byChannel.set(channel, { newest: id, spans });
+      this.#latest = { newest: id, spans };
+      this.#byChannel.set(channel, this.#latest);
       if (this.#byChannel.size > NATS_SEEN_CHANNELS_MAX) this.#dropOldest();
       return;
     }
-    this.#byChannel.delete(channel);
-    this.#byChannel.set(channel, known);
+    if (known !== this.#latest) {
+      this.#byChannel.delete(channel);
+      this.#byChannel.set(channel, known);
+      this.#latest = known;
+    }
     // A span of one id says nothing.
     if (id > known.newest + 1) this.#addSpan(known.spans, known.newest, id);
     known.newest = id;

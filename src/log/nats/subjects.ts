@@ -23,6 +23,8 @@ export class Subjects {
   readonly all: string;
   readonly #events: string;
   readonly #deletions: string;
+  /** What was asked for last: messages of one subject mostly come in a row. */
+  #last: { readonly subject: string; readonly meaning: SubjectMeaning | undefined } | undefined;
 
   constructor(prefix: string) {
     this.all = `${prefix}.>`;
@@ -47,6 +49,11 @@ export class Subjects {
 
   /** Undefined for a subject of others, which a stream that they made may have as well. */
   meaningOf(subject: string): SubjectMeaning | undefined {
+    if (this.#last?.subject !== subject) this.#last = { subject, meaning: this.#read(subject) };
+    return this.#last.meaning;
+  }
+
+  #read(subject: string): SubjectMeaning | undefined {
     if (!subject.startsWith(this.#events)) return undefined;
     const isDeletion = subject.startsWith(this.#deletions);
     const tokens = subject.slice((isDeletion ? this.#deletions : this.#events).length);
