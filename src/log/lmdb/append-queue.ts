@@ -23,11 +23,6 @@ export function unpackAppends(
   });
 }
 
-/** Entries of all of them. */
-export function countOf(appends: readonly WaitingAppend[]): number {
-  return appends.reduce((sum, { request }) => sum + request.count, 0);
-}
-
 export class AppendQueue {
   #waiting: WaitingAppend[] = [];
   #bytes = 0;
@@ -61,12 +56,22 @@ export class AppendQueue {
     return this.#waiting.slice(0, count);
   }
 
-  all(): readonly WaitingAppend[] {
-    return this.#waiting;
+  /** Takes the first out, each whole, that have no more than so many entries together. */
+  takeEntries(entries: number): readonly WaitingAppend[] {
+    let count = 0;
+    let left = entries;
+    for (const { request } of this.#waiting) {
+      left -= request.count;
+      if (left < 0) break;
+      count++;
+    }
+    return this.take(count);
   }
 
-  drop(count: number): void {
-    for (const { request } of this.#waiting.splice(0, count)) this.#bytes -= request.bytes;
+  take(count: number): readonly WaitingAppend[] {
+    const taken = this.#waiting.splice(0, count);
+    for (const { request } of taken) this.#bytes -= request.bytes;
+    return taken;
   }
 
   /** Takes those with events out, and leaves those that only delete. */

@@ -14,7 +14,7 @@ import {
   LOG_SWEEP_MS,
 } from '../../limits.js';
 import { Ballast } from './ballast.js';
-import { AppendQueue, countOf, unpackAppends, type WaitingAppend } from './append-queue.js';
+import { AppendQueue, unpackAppends, type WaitingAppend } from './append-queue.js';
 import { MappedPages } from './mapped-pages.js';
 import { failureOf, type FromThread, type ThreadData, type ToThread } from './messages.js';
 import { findReceipts } from './receipts.js';
@@ -122,7 +122,7 @@ export class LogThread {
 
   /** With `async`: ids of the lease are given at once, and the commit follows. */
   #takeAhead(taken: readonly WaitingAppend[]): void {
-    const count = countOf(taken);
+    const count = taken.reduce((sum, { request }) => sum + request.count, 0);
     if (this.#isBusy || this.#problem !== '') {
       // Those that were answered come first, so nothing new may stand behind them.
       this.#refuse(taken);
@@ -178,33 +178,38 @@ export class LogThread {
   /** Commits what waits, up to the bounds of one commit. */
   #commitSome(): void {
     if (this.#problem !== '') this.#refuseEvents();
-    let appends = this.#appends.next();
+    const appends = this.#appends.next();
     if (appends.length === 0) return;
     const store = this.#opened();
     const before = store.newestId;
     try {
-      appends = appends.slice(0, store.commit(appends.map(commitmentOf), Date.now()));
+      store.commit(appends.map(commitmentOf), Date.now());
     } catch (error) {
-      // With `async` they stay, since they were answered.
-      if (!this.#isAsync) this.#appends.drop(appends.length);
-      void this.#fail(error, this.#isAsync ? [] : appends, before);
+      void this.#fail(error, appends.length);
       return;
     }
-    this.#appends.drop(appends.length);
-    this.#pages?.wrote(appends.reduce((sum, { request }) => sum + request.bytes, 0));
-    if (appends.some(({ entries }) => entries.some(({ record }) => record === undefined)))
-      this.#isSweepDue = true;
-    if (!this.#isAsync) this.#tellCommitted(appends, before);
+    this.#takeCommitted(before);
   }
 
-  #tellCommitted(appends: readonly WaitingAppend[], before: number): void {
+  /**
+   * Takes out what was committed since the newest id was `before`, and with `sync` answers it;
+   * returns how many appends.
+   */
+  #takeCommitted(before: number): number {
+    const store = this.#opened();
+    const committed = this.#appends.takeEntries(store.newestId - before);
     let firstId = before + 1;
-    const told = appends.map(({ request: { sequence, count } }) => {
+    const told = committed.map(({ request: { sequence, count } }) => {
       const one = { sequence, firstId };
       firstId += count;
       return one;
     });
-    this.#tell({ kind: 'committed', appends: told, figures: this.#opened().figures });
+    if (!this.#isAsync && told.length > 0)
+      this.#tell({ kind: 'committed', appends: told, figures: store.figures });
+    this.#pages?.wrote(committed.reduce((sum, { request }) => sum + request.bytes, 0));
+    if (committed.some(({ entries }) => entries.some(({ record }) => record === undefined)))
+      this.#isSweepDue = true;
+    return committed.length;
   }
 
   /** With `async`: commits all that was answered. */
@@ -259,18 +264,18 @@ export class LogThread {
 
   /**
    * After a failed write: says that the log is down, gives the ballast back, and opens the tables
-   * again, since LMDB may refuse all that follows. Only then it is known what became of `appends`.
+   * again, since LMDB may refuse all that follows. Only then it is known what became of the first
+   * `tried` appends, which were to be committed.
    */
-  async #fail(error: unknown, appends: readonly WaitingAppend[] = [], before = 0): Promise<void> {
+  async #fail(error: unknown, tried = 0): Promise<void> {
     this.#isBusy = true;
     this.#setProblem(`the log cannot be written (${reasonOf(error)}); it is tried again`);
     this.#ballast.giveBack();
+    const before = this.#opened().newestId;
     await this.#reopen();
-    if (this.#isAsync) this.#dropCommitted();
-    if (appends.length > 0) {
-      if (this.#opened().newestId > before) this.#tellCommitted(appends, before);
-      else this.#refuse(appends);
-    }
+    const committed = this.#takeCommitted(before);
+    // With `async` they stay, since they were answered.
+    if (!this.#isAsync && committed < tried) this.#refuse(this.#appends.take(tried - committed));
     this.#isBusy = false;
     this.#retryLater();
     this.#soon();
@@ -281,19 +286,6 @@ export class LogThread {
     const { newestId } = this.#opened();
     await this.#opened().abandon();
     this.#store = await Store.open(this.#data, newestId);
-  }
-
-  /** With `async`: what the failed commit has written all the same. */
-  #dropCommitted(): void {
-    const waiting = this.#appends.all();
-    let id = this.#givenId - countOf(waiting);
-    let committed = 0;
-    for (const { request } of waiting) {
-      id += request.count;
-      if (id > this.#opened().newestId) break;
-      committed++;
-    }
-    this.#appends.drop(committed);
   }
 
   #retryLater(): void {
@@ -314,8 +306,11 @@ export class LogThread {
       this.#ballast.take();
       store.checkRoom(LOG_PROBE_BYTES);
       // With `async` there are some that were answered.
-      while (this.#isAsync && this.#appends.length > 0)
-        this.#appends.drop(store.commit(this.#appends.next().map(commitmentOf), Date.now()));
+      while (this.#isAsync && this.#appends.length > 0) {
+        const before = store.newestId;
+        store.commit(this.#appends.next().map(commitmentOf), Date.now());
+        this.#takeCommitted(before);
+      }
       this.#retries = 0;
       this.#tell({ kind: 'figures', figures: store.figures });
       this.#setProblem('');

@@ -143,10 +143,10 @@ export class Store {
   }
 
   /**
-   * Commits appends in one transaction; their ids follow {@link Store.newestId}. On a disk that is
-   * nearly full it may be only the first of them; returns how many.
+   * Commits appends in one transaction; their ids follow {@link Store.newestId}, which then says
+   * how many are committed: on a disk that is nearly full it may be only the first of them.
    */
-  commit(appends: readonly Commitment[], nowMs: number): number {
+  commit(appends: readonly Commitment[], nowMs: number): void {
     let some = appends;
     let need = this.#needOf(some);
     while (!this.#hasRoom(need)) {
@@ -155,7 +155,6 @@ export class Store {
       need = this.#needOf(some);
     }
     this.#commit(some, need, nowMs);
-    return some.length;
   }
 
   #needOf(appends: readonly Commitment[]): EventsNeed {
