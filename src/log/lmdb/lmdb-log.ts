@@ -264,6 +264,7 @@ export class LmdbLog implements EventLog {
       return;
     }
     this.#cancelOutcome?.();
+    this.#cancelOutcome = undefined;
     this.#appends.settleAfterRestart(committedId, newestId, this.#unavailable());
     this.#isThreadOpen = true;
     if (this.#state !== CLOSED) this.#state = LOG_UP;
@@ -282,8 +283,8 @@ export class LmdbLog implements EventLog {
     }
     this.#hearClosed?.();
     this.#questions.rejectAll();
-    this.#cancelOutcome?.();
-    this.#cancelOutcome = clock.later(LOG_OUTCOME_MS_MAX, () => {
+    // From the first of several ends on: who waits does so for a thread that is open.
+    this.#cancelOutcome ??= clock.later(LOG_OUTCOME_MS_MAX, () => {
       this.#appends.rejectSent(
         new HoldlineError(
           'HOLDLINE_OUTCOME_UNKNOWN',
