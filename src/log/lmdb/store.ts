@@ -144,20 +144,21 @@ export class Store {
 
   /**
    * Commits appends in one transaction; their ids follow {@link Store.newestId}, which then says
-   * how many are committed: on a disk that is nearly full it may be only the first of them.
+   * how many are committed: on a disk that is nearly full it may be only the first of them. Events
+   * leave some room to deletions, unless they are owed: answered, and in the way of deletions.
    */
-  commit(appends: readonly Commitment[], nowMs: number): void {
+  commit(appends: readonly Commitment[], nowMs: number, areOwed = false): void {
     let some = appends;
-    let need = this.#needOf(some);
+    let need = this.#needOf(some, areOwed);
     while (!this.#hasRoom(need)) {
       if (some.length <= 1) throw this.room.problem;
       some = some.slice(0, some.length >> 1);
-      need = this.#needOf(some);
+      need = this.#needOf(some, areOwed);
     }
     this.#commit(some, need, nowMs);
   }
 
-  #needOf(appends: readonly Commitment[]): EventsNeed {
+  #needOf(appends: readonly Commitment[], areOwed: boolean): EventsNeed {
     let events = 0;
     let bytes = 0;
     for (const { entries } of appends)
@@ -170,7 +171,7 @@ export class Store {
       ? removalsWith(events)
       : 0;
     const need = needOfAppends(appends, removals, this.room.pageBytes);
-    return { ...need, isOfEvents: events > 0 };
+    return { ...need, leavesRoom: events > 0 && !areOwed };
   }
 
   #commit(appends: readonly Commitment[], need: EventsNeed, nowMs: number): void {
@@ -307,7 +308,7 @@ export class Store {
   /** Throws what the system says of the disk unless there is room for so many bytes of events. */
   checkRoom(bytes: number): void {
     const pages = Math.ceil(bytes / this.room.pageBytes);
-    const few = { added: SMALL_COMMIT_PAGES, changed: 0, isOfEvents: true };
+    const few = { added: SMALL_COMMIT_PAGES, changed: 0, leavesRoom: true };
     if (!this.#hasRoom(few, pages)) throw this.room.problem;
   }
 
@@ -336,9 +337,9 @@ export class Store {
     return this.#counts.most(need, this.room.pages);
   }
 
-  /** Is there room for it, and `more` pages? Events leave some to what makes room. */
+  /** Is there room for it, and `more` pages? */
   #hasRoom(need: EventsNeed, more = 0): boolean {
-    const kept = need.isOfEvents ? Math.ceil(LOG_ROOM_KEPT_BYTES / this.room.pageBytes) : 0;
+    const kept = need.leavesRoom ? Math.ceil(LOG_ROOM_KEPT_BYTES / this.room.pageBytes) : 0;
     let most = this.#most(need);
     if (this.room.reserve(most + more + kept) >= most + more + kept) {
       this.#leftWhenFull = undefined;
@@ -401,8 +402,8 @@ const CHANNELS_PER_SWEEP = 1000;
 const SMALL_COMMIT_PAGES = 32;
 
 interface EventsNeed extends PageNeed {
-  /** False for what only deletes. */
-  readonly isOfEvents: boolean;
+  /** True for events, which leave some room to what makes room. */
+  readonly leavesRoom: boolean;
 }
 
 /** Removals in a commit of so many events. */
