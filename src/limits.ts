@@ -1097,8 +1097,9 @@ export const LOG_RESTART_MS = 50;
 export const LOG_RESTART_MS_MAX = 5_000;
 
 /**
- * Time that appends wait for a thread that has ended to be there again, ms, before their outcome is
- * said to be unknown. log/lmdb/lmdb-log.ts
+ * Time in which the thread of a log on disk answers nothing while something waits for it, ms: it
+ * hangs, or has ended. Then the outcome of appends is said to be unknown, and what is asked is
+ * refused at once until they are settled. log/lmdb/silence.ts
  */
 export const LOG_OUTCOME_MS_MAX = 3_000;
 

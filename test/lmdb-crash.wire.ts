@@ -130,8 +130,7 @@ describe('a thread that ends', () => {
       const ended = (): string[] => faults.filter((words) => words.includes('log ended'));
       await until('the thread has ended', () => ended().length === ends);
       // More than the pause before the next start.
-      clock.pass(LOG_OUTCOME_MS_MAX / 4);
-      clock.runTimers();
+      await clock.run(LOG_OUTCOME_MS_MAX / 4);
     }
     await settlePromises();
     expect(outcome).toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
