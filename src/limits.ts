@@ -1038,6 +1038,12 @@ export const LOG_FLUSH_MS = 20;
  */
 export const LOG_ID_LEASE = 1_000_000;
 
+/**
+ * How far a clock may go back, ms, until the times of a log on disk begin anew with it: the clock
+ * was ahead. Below it they stand still, so an age is wrong by as much. log/lmdb/totals.ts
+ */
+export const LOG_CLOCK_BACK_MS_MAX = 60_000;
+
 /** Time between two looks for what is to be forgotten, ms. log/lmdb/log-thread.ts */
 export const LOG_SWEEP_MS = 1_000;
 

@@ -29,7 +29,7 @@ import { forgetReceipts, keepReceipt } from './receipts.js';
 import { putRow, RowSweep } from './rows.js';
 import { collectGarbage, Forgetting, type Change } from './retention.js';
 import { Room } from './room.js';
-import { freshTotals, readTotals, writeTotals, type Totals } from './totals.js';
+import { freshTotals, noteTime, readTotals, writeTotals, type Totals } from './totals.js';
 
 /** Removals in a commit beside those that its own entries ask for. */
 const SPARE_REMOVALS = 64;
@@ -128,6 +128,11 @@ export class Store {
     return this.#totals.newestWallMs;
   }
 
+  /** Where times begin anew, since the clock was set back; zeros when it never was. */
+  get setBack(): { readonly id: number; readonly wallMs: number } {
+    return { id: this.#totals.setBackId, wallMs: this.#totals.setBackMs };
+  }
+
   /** Up to here ids may be given before they are committed. */
   get leaseEnd(): number {
     return this.#totals.leaseEnd;
@@ -198,8 +203,10 @@ export class Store {
           }
           row.isDeleted = false;
           void tables.records.put(recordKey(row.number, id), record);
-          // A clock that goes back does not: times are searched.
-          const wallMs = Math.max(wallMsOf(record), totals.newestWallMs);
+          const clockMs = wallMsOf(record);
+          noteTime(totals, clockMs, id - 1);
+          // Times are searched, so they do not fall with a clock that goes back a little.
+          const wallMs = Math.max(clockMs, totals.newestWallMs);
           totals.newestWallMs = wallMs;
           const place = { number: row.number, bytes: record.length, wallMs };
           tables.order.putSync(idKey(id), packPlace(place), { append: true });
@@ -244,12 +251,13 @@ export class Store {
     const most = this.#removalsNow();
     let gone = 0;
     this.#change(needOfRemovals(most), (change) => {
+      const isSetBack = noteTime(change.totals, nowMs, change.totals.newestId);
       gone += collectGarbage(change, most);
       gone += this.#forgetting.wholeLog(change, nowMs, most - gone);
       gone += this.#sweepChannels(change, nowMs, most - gone);
       gone += forgetReceipts(change.tables, nowMs, most - gone);
       gone += this.#rowSweep.step(change.tables, nowMs, most - gone);
-      return gone > 0;
+      return gone > 0 || isSetBack;
     });
     return gone >= most;
   }
