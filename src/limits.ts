@@ -1038,6 +1038,12 @@ export const LOG_FLUSH_MS = 20;
  */
 export const LOG_ID_LEASE = 1_000_000;
 
+/**
+ * How far a clock may go back, ms, until the times of a log on disk begin anew with it: the clock
+ * was ahead. Below it they stand still, so an age is wrong by as much. log/lmdb/totals.ts
+ */
+export const LOG_CLOCK_BACK_MS_MAX = 60_000;
+
 /** Time between two looks for what is to be forgotten, ms. log/lmdb/log-thread.ts */
 export const LOG_SWEEP_MS = 1_000;
 
@@ -1097,8 +1103,9 @@ export const LOG_RESTART_MS = 50;
 export const LOG_RESTART_MS_MAX = 5_000;
 
 /**
- * Time that appends wait for a thread that has ended to be there again, ms, before their outcome is
- * said to be unknown. log/lmdb/lmdb-log.ts
+ * Time in which the thread of a log on disk answers nothing while something waits for it, ms: it
+ * hangs, or has ended. Then the outcome of appends is said to be unknown, and what is asked is
+ * refused at once until they are settled. log/lmdb/silence.ts
  */
 export const LOG_OUTCOME_MS_MAX = 3_000;
 

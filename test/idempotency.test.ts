@@ -9,7 +9,7 @@ import { Idempotency } from '../src/core/idempotency.js';
 import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
 import { makeCounters } from '../src/counters.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
-import { HoldlineError } from '../src/errors.js';
+import { HoldlineError, type RefusalCode } from '../src/errors.js';
 import { WAITING_DUPLICATES_MAX } from '../src/limits.js';
 import type { KeptReceipt, Receipt, RequestKey } from '../src/core/event-log.js';
 
@@ -25,7 +25,7 @@ const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 interface Attempt {
   readonly request: RequestKey;
   succeed(): void;
-  fail(): void;
+  fail(code?: RefusalCode): void;
 }
 
 function aReservation(): Reservation {
@@ -57,7 +57,8 @@ class Publisher {
         this.#kept.set(request.key, { digest: request.digest, receipt });
         resolve(receipt);
       };
-      const fail = (): void => reject(new HoldlineError('HOLDLINE_PUBLISH_BUSY', 'no room'));
+      const fail = (code: RefusalCode = 'HOLDLINE_PUBLISH_BUSY'): void =>
+        reject(new HoldlineError(code, 'no room'));
       this.attempts.push({ request, succeed, fail });
     });
   }
@@ -110,6 +111,18 @@ describe('a concurrent duplicate', () => {
     expect((await Promise.all(asked)).map(({ firstId }) => firstId)).toEqual([1, 1, 1, 1, 1]);
     expect(publisher.attempts.length).toBe(1);
     expect(publisher.counters.idempotent_repeats_total).toBe(4);
+  });
+
+  test('ends with the first when nobody knows whether that was published', async () => {
+    const publisher = new Publisher();
+    const answers = Promise.allSettled(Array.from({ length: 4 }, () => publisher.ask('k')));
+    await settled();
+    publisher.attempts[0]!.fail('HOLDLINE_OUTCOME_UNKNOWN');
+    const reason: unknown = expect.objectContaining({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
+    expect(await answers).toEqual(
+      Array.from({ length: 4 }, () => ({ status: 'rejected', reason })),
+    );
+    expect(publisher.attempts.length).toBe(1);
   });
 
   test('publishes itself when the first has failed, one duplicate at a time', async () => {

@@ -1,15 +1,17 @@
 /** What a log on disk keeps when its process, or only its thread, ends in the middle of work. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { LoggedEntry } from '../src/core/event.js';
+import { LOG_OUTCOME_MS_MAX, LOG_RESTART_MS_MAX } from '../src/limits.js';
 import { event, events, namesOf, readAll } from './log-contract.js';
 import { crashRound } from './support/crash-log.js';
+import { FakeClock, settlePromises } from './support/fake-clock.js';
 import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
 import { until } from './support/until.js';
 
@@ -105,6 +107,42 @@ describe('a thread that ends', () => {
     const page = await readAll(log, ['a', 'b']);
     expect(namesOf(page.events)).toEqual(namesOf(seen));
     expect(reported).toHaveLength(1);
+    await log.close();
+  });
+
+  test('again and again: publishers hear that the outcome is unknown 3 s after the first end', async () => {
+    const workers = spyOnThreads();
+    const clock = new FakeClock();
+    const faults: string[] = [];
+    const report = (error: unknown): void => void faults.push(String(error));
+    const log = await openLmdbLog(directory, { clock, report });
+    log.usePolicies([]);
+    const crashed = crash(workers[0]!);
+    // It is sent when the thread has ended, and not known to have.
+    let outcome: unknown;
+    log.append(events('a1')).catch((error: unknown) => (outcome = error));
+    clock.runSoon();
+    const file = join(directory, 'data.mdb');
+    const whole = readFileSync(file);
+    writeFileSync(file, 'damaged');
+    await crashed;
+    for (let ends = 1; ends <= 5; ends++) {
+      const ended = (): string[] => faults.filter((words) => words.includes('log ended'));
+      await until('the thread has ended', () => ended().length === ends);
+      // More than the pause before the next start.
+      await clock.run(LOG_OUTCOME_MS_MAX / 4);
+    }
+    await settlePromises();
+    expect(outcome).toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
+    writeFileSync(file, whole);
+    await until('the log is up', () => {
+      clock.pass(LOG_RESTART_MS_MAX);
+      clock.runTimers();
+      return log.state.isUp;
+    });
+    const next = log.append(events('a2'));
+    clock.runSoon();
+    expect(await next).toEqual([1]);
     await log.close();
   });
 

@@ -160,6 +160,31 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(namesOf(found).map((text) => text.split(' ')[0])).toEqual(given);
   });
 
+  test('with async: deletions are taken behind what was answered, and make room', async () => {
+    log = await openLmdbLog(directory, { durability: 'async', ballastBytes: BALLAST });
+    await ballastTaken();
+    await log.append(events('a1'));
+    let taken = 0;
+    const data = Buffer.alloc(65_536, 'x');
+    for (; log.state.isUp; taken++) {
+      await log.append([event('big', { data })]);
+      // A question has it written, so that few are answered ahead.
+      await log.rows.load('none').catch(() => {});
+    }
+    expect(log.state.problem).toContain('(ENOSPC)');
+    await expect(log.append(events('a2'))).rejects.toMatchObject({
+      code: 'HOLDLINE_LOG_UNAVAILABLE',
+    });
+    const [deleted] = await log.append([deletion('big')]);
+    expect(deleted).toBeGreaterThan(taken);
+    await until('the log is up', () => log.state.isUp);
+    const [next] = await log.append(events('a3'));
+    expect(next).toBe(deleted! + 1);
+    await log.close();
+    log = await openLmdbLog(directory, { ballastBytes: BALLAST });
+    expect(namesOf((await readAll(log, ['a', 'big'])).events)).toEqual(['a1', 'a3']);
+  });
+
   test('ids of a lease are not given after a failed commit either', async () => {
     const before = await openLmdbLog(join(mounted, 'before'), { durability: 'async' });
     await before.append(events('a1'));

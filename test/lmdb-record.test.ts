@@ -2,6 +2,7 @@
 import { fc } from './support/properties.js';
 import { expect, test } from 'vitest';
 import { isDeletion, type NewEntry, type NewEvent } from '../src/core/event.js';
+import type { Table } from '../src/log/lmdb/environment.js';
 import { idKey, idOfRecord, readId, recordKey, untilKey } from '../src/log/lmdb/keys.js';
 import {
   packedBytes,
@@ -11,6 +12,7 @@ import {
   unpackEvents,
 } from '../src/log/lmdb/packing.js';
 import { eventOf, readRecord, recordBytes, wallMsOf, writeRecord } from '../src/log/lmdb/record.js';
+import { readTotals } from '../src/log/lmdb/totals.js';
 
 const anEvent: fc.Arbitrary<NewEvent> = fc.record({
   channel: fc.stringMatching(/^[A-Za-z0-9._~:@/-]{1,128}$/),
@@ -103,4 +105,18 @@ test('keys are in the order of their numbers', () => {
       expect(idOfRecord(recordKey(number, one))).toBe(one);
     }),
   );
+});
+
+test('totals of a log that an earlier version wrote are read', () => {
+  const packed = Buffer.alloc(9 * 8);
+  packed.writeDoubleBE(41, 0);
+  packed.writeDoubleBE(42, 8);
+  const factsOf = (value: Buffer) => ({ facts: { get: () => value } as unknown as Table });
+  expect(readTotals(factsOf(packed))).toMatchObject({
+    floor: 41,
+    newestId: 42,
+    setBackId: 0,
+    setBackMs: 0,
+  });
+  expect(readTotals(factsOf(packed.subarray(8)))).toBeUndefined();
 });

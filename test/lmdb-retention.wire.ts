@@ -67,6 +67,76 @@ describe('the whole log', () => {
   });
 });
 
+describe('a clock that was wrong', () => {
+  const HOUR_MS = 3_600_000;
+  const YEAR_MS = 365 * 24 * HOUR_MS;
+  let wallMs: number;
+  const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs };
+
+  /** Appends events, each at its time from now. */
+  async function appendAt(...given: readonly (readonly [name: string, fromNowMs: number])[]) {
+    for (const [name, fromNowMs] of given) {
+      wallMs = Date.now() + fromNowMs;
+      await log.append(events(name));
+    }
+  }
+
+  test.each(['the whole log', 'a channel'])(
+    '%s forgets by age once it is set back',
+    async (what) => {
+      log = await openLmdbLog(directory, { clock });
+      await appendAt(['a1', -2 * HOUR_MS], ['a2', YEAR_MS], ['a3', YEAR_MS + 1000]);
+      await appendAt(['a4', -HOUR_MS], ['a5', -HOUR_MS + 1000], ['a6', 0]);
+      await log.close();
+      log = await openLmdbLog(
+        directory,
+        what === 'a channel'
+          ? { policies: [{ channels: 'a', keepAge: HOUR_MS / 2 }] }
+          : { retention: { ...NO_BOUNDS, ageMs: HOUR_MS / 2 } },
+      );
+      await until('a6 is the oldest', async () => (await kept('a'))[0] === 'a6');
+      expect(await kept('a')).toEqual(['a6', 5]);
+    },
+  );
+
+  test('what it gave goes by age without a publish, too', async () => {
+    log = await openLmdbLog(directory, { clock });
+    await appendAt(['a1', YEAR_MS]);
+    await log.close();
+    log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, ageMs: 100 } });
+    await until('nothing is kept', async () => (await kept('a'))[0] === '');
+    expect(await kept('a')).toEqual(['', 1]);
+  });
+
+  test('nothing goes for one that was behind for a while', async () => {
+    log = await openLmdbLog(directory, { clock });
+    await appendAt(['a1', -1000], ['a2', -50 * YEAR_MS], ['a3', 0]);
+    expect(await log.history.idBefore(Date.now() - HOUR_MS)).toBe(0);
+    await log.close();
+    log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, ageMs: HOUR_MS } });
+    await log.append(events('b1'));
+    await log.append([deletion('b')]);
+    await until('what is to go has gone', () => log.figures?.events === 3);
+    expect(await kept('a')).toEqual(['a1 a2 a3', 0]);
+  });
+
+  test('times are found on both sides of where it was set back', async () => {
+    log = await openLmdbLog(directory, { clock });
+    await appendAt(['a1', -3 * HOUR_MS], ['a2', -2 * HOUR_MS], ['a3', YEAR_MS], ['a4', YEAR_MS]);
+    await appendAt(['a5', -HOUR_MS], ['a6', -HOUR_MS / 2]);
+    const before = (fromNowMs: number): Promise<number> =>
+      log.history.idBefore(Date.now() + fromNowMs);
+    expect(await before(-4 * HOUR_MS)).toBe(0);
+    expect(await before(-2.5 * HOUR_MS)).toBe(1);
+    expect(await before(-1.5 * HOUR_MS)).toBe(2);
+    expect(await before(-0.75 * HOUR_MS)).toBe(5);
+    expect(await before(0)).toBe(6);
+    await log.close();
+    log = await openLmdbLog(directory);
+    expect(await before(-0.75 * HOUR_MS)).toBe(5);
+  });
+});
+
 describe('a channel with a policy', () => {
   test('keeps its newest events or bytes, whatever the others keep', async () => {
     log = await openLmdbLog(directory, {

@@ -1,13 +1,22 @@
 /** `holdline log`: a log that is backed up while it is written, restored, upgraded and read. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { open } from 'lmdb';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { LogReader } from '../dist/log/lmdb/upkeep.js';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Room } from '../dist/log/lmdb/room.js';
+import { LogReader, restore } from '../dist/log/lmdb/upkeep.js';
 import { deletion, event, events, historyOf, namesOf, readAll } from './log-contract.js';
 import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
 import { NatsServer } from './support/nats.js';
@@ -22,7 +31,10 @@ beforeEach(() => {
   directory = join(root, 'log');
   target = join(root, 'backup');
 });
-afterEach(() => rmSync(root, { recursive: true, force: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(root, { recursive: true, force: true });
+});
 
 function log(...args: string[]): string {
   const { status, stdout, stderr } = runHoldline(['log', ...args]);
@@ -230,6 +242,50 @@ test('a backup that is killed leaves no copy, or a whole one', async () => {
       2,
       expect.stringContaining('there is no log in the directory'),
     ]);
+});
+
+test('a restore that is killed leaves no log, or one that gives no id twice', async () => {
+  const running = await openLmdbLog(directory);
+  await running.append(events('a1'));
+  log('backup', directory, target);
+  await running.append(events('a2'));
+  await running.close();
+  const last = running.lastId();
+  const restored = join(root, 'restored');
+  const main = join(import.meta.dirname, '../dist/main.js');
+  const restoring = spawn(process.execPath, [main, 'log', 'restore', target, restored]);
+  const ended = new Promise((resolve) => restoring.once('exit', resolve));
+  // From here on a server would start with it.
+  await expect.poll(() => existsSync(join(restored, 'data.mdb')), { interval: 1 }).toBe(true);
+  restoring.kill('SIGKILL');
+  await ended;
+  const next = await openLmdbLog(restored);
+  const [id] = await next.append(events('a3'));
+  expect(id).toBeGreaterThan(last);
+  await next.close();
+});
+
+test.each(['room', 'totals'])('a restore that fails at the %s leaves nothing', async (what) => {
+  const running = await openLmdbLog(directory);
+  await running.append(events('a1'));
+  await running.close();
+  log('backup', directory, target);
+  if (what === 'room')
+    vi.spyOn(Room, 'open').mockImplementationOnce(() => {
+      throw new Error('EMFILE');
+    });
+  else
+    vi.spyOn(Room.prototype, 'take').mockImplementationOnce(() => {
+      throw new Error('ENOSPC');
+    });
+  const restored = join(root, 'restored');
+  await expect(restore(target, restored, Date.now())).rejects.toMatchObject({
+    code: 'HOLDLINE_BAD_LOG',
+    message: expect.stringMatching(/^not restored: (EMFILE|ENOSPC)$/) as string,
+  });
+  expect(readdirSync(restored)).toEqual(['holdline.lock']);
+  // Neither is its environment open.
+  expect(readFileSync('/proc/self/maps', 'latin1')).not.toContain(restored);
 });
 
 test('arguments that are wrong are refused in words', () => {

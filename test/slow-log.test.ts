@@ -4,7 +4,7 @@ import type { NewEvent } from '../src/core/event.js';
 import { Idempotency } from '../src/core/idempotency.js';
 import type { Published } from '../src/core/intake.js';
 import { asError, type HoldlineError } from '../src/errors.js';
-import { APPEND_WINDOW_BYTES_MIN } from '../src/limits.js';
+import { APPEND_WINDOW_BYTES_MIN, PUBLISH_WAIT_MS_MAX } from '../src/limits.js';
 import { receiptOf } from '../src/transports/publish.js';
 import { FakeHub, idsOf } from './support/fake-hub.js';
 import { KeepingLog, KeepingStore, type AppendFault, type Faults } from './support/keeping-log.js';
@@ -85,6 +85,20 @@ describe('while the log has publishes that it has not answered', () => {
     }
     expect(outcomes.map(({ value }) => value)).toEqual([[1], [3], [4]]);
     expect(other.value).toEqual([2]);
+  });
+
+  test('who waits too long for the log is told so', async () => {
+    const { fake } = await opened({ appendMs: () => 2 * PUBLISH_WAIT_MS_MAX });
+    fake.join('c');
+    const answers = [1, 2].map(() => fake.publish('c', 'x'.repeat(10_000)));
+    const told = Promise.allSettled(answers);
+    await fake.clock.run(2 * PUBLISH_WAIT_MS_MAX + 10);
+    expect(await told).toMatchObject([
+      { value: { ids: [1] } },
+      {
+        reason: { message: expect.stringContaining('since the log answers too slowly') as string },
+      },
+    ]);
   });
 
   test('others that wait for the log alone do not keep a batch over several channels back', async () => {

@@ -193,6 +193,20 @@ test('history is read from the supervisor: pages, the newest, deletions, and wha
   expect(await log.history.idBefore(Date.now() + 60_000)).toBe(100);
 });
 
+test('times are found again as soon as a clock that was ahead is set back', async () => {
+  let wallMs = 1_000_000;
+  const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs };
+  const replay = { events: 4, bytes: 1e6 };
+  const rings = new RingHistory({ replay, replayTotalBytes: 1e7 }, 0, clock);
+  for (const [index, atMs] of [1e6, 1e12, 1e12 + 5_000, 2e6, 3e6, 4e6].entries()) {
+    wallMs = atMs;
+    rings.take([{ ...event('x'), id: index + 1 }]);
+  }
+  expect(await rings.idBefore(999_999)).toBe(0);
+  expect(await rings.idBefore(2.5e6)).toBe(3);
+  expect(await rings.idBefore(3.5e6)).toBe(4);
+});
+
 test('receipts are those of all workers', async () => {
   const { workers } = await supervised();
   const request = { key: 'k', digest: 'd', subscribers: 2 };

@@ -22,7 +22,8 @@ export class Idempotency {
 
   /**
    * The receipt kept for the request, or that of `publish`, which commits it to the log. Only
-   * success is kept: when the first attempt fails, a waiting duplicate publishes. A publisher that
+   * success is kept: when the first attempt fails, a waiting duplicate publishes, unless nobody
+   * knows whether the first did, which then holds for both. A publisher that
    * releases its reservation while it waits has left. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH
    * when the key was used for another request.
    */
@@ -72,14 +73,17 @@ export class Idempotency {
     const left = new Promise<void>((resolve) => {
       reservation.onRelease = resolve;
     });
-    try {
-      // A failure is reported to the first publisher; this one tries again.
-      await Promise.race([first.then(ignore, ignore), left]);
-    } finally {
-      reservation.onRelease = undefined;
-      this.#waitingDuplicates--;
-    }
+    let failure: unknown;
+    const ended = first.then(ignore, (error: unknown) => {
+      failure = error;
+    });
+    await Promise.race([ended, left]);
+    reservation.onRelease = undefined;
+    this.#waitingDuplicates--;
     if (reservation.isReleased) throw publisherLeft();
+    // Another failure is the first publisher's alone; this one tries again.
+    if (failure instanceof HoldlineError && failure.code === 'HOLDLINE_OUTCOME_UNKNOWN')
+      throw failure;
   }
 }
 

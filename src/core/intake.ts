@@ -177,14 +177,14 @@ export class Intake {
 
   /**
    * For a batch there must be room for its first cork, behind the entries that were accepted and
-   * wait. Where the log answers later, there must be when it answers.
+   * wait. Where the log answers later, there must be when it answers, for what it has, too.
    */
-  #hasRoom(channel: Channel<Group>, bytes: number): boolean {
+  #hasRoom(channel: Channel<Group>, bytes: number, atLog = this.#ahead.get(channel) ?? 0): boolean {
     if (channel.isReading) return false;
     const first = Math.min(bytes, CORK_WRITE_BYTES_MAX);
     if (!this.#entrance.isKept || channel.lineCount === 0)
       return channel.queueLength === 0 && channel.hasRoom(first);
-    const ahead = (this.#ahead.get(channel) ?? 0) + channel.queuedCostBytes;
+    const ahead = atLog + channel.queuedCostBytes;
     if (ahead + first > channel.inFlightWindowBytes) return false;
     return (
       channel.hasRoom(ahead + first) ||
@@ -351,10 +351,13 @@ export class Intake {
         reject(error);
       };
       const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS_MAX, () => {
+        const reason = this.#hasRoom(channel, waiter.bytes, 0)
+          ? 'the log answers too slowly'
+          : 'its lines take less than is published';
         giveUp(
           new HoldlineError(
             'HOLDLINE_PUBLISH_BUSY',
-            `${channel.name} had no room for ${PUBLISH_WAIT_MS_MAX} ms, since its lines take less than is published; try again after Retry-After`,
+            `${channel.name} had no room for ${PUBLISH_WAIT_MS_MAX} ms, since ${reason}; try again after Retry-After`,
           ),
         );
       });

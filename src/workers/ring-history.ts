@@ -133,7 +133,11 @@ class IdTimes {
 
   given(id: number): void {
     const wallMs = this.#clock.wallMs();
-    // A clock that was set back starts no second series: its ids count to the time before.
+    // The clock was set back: ids of times that are yet to come count to the time before them.
+    while (this.#times.length > 0 && this.#times.at(-1)!.wallMs > wallMs) {
+      this.#times.pop();
+      this.#nextMs = wallMs;
+    }
     if (wallMs >= this.#nextMs) {
       this.#nextMs = wallMs + ID_TIME_STEP_MS;
       this.#times.push({ wallMs, idBefore: this.#lastId ?? id - 1 });

@@ -1,4 +1,7 @@
-/** Appends that the thread of a log was given and has not committed. */
+/**
+ * Appends that the thread of a log was given and has not committed. Those that were answered all
+ * the same, with `--durability async`, come first.
+ */
 import { LOG_COMMIT_BYTES_MAX, LOG_COMMIT_ENTRIES_MAX } from '../../limits.js';
 import type { AppendRequest } from './messages.js';
 import { unpackEntries, type PackedEntry } from './packing.js';
@@ -29,15 +32,27 @@ export function countOf(appends: readonly WaitingAppend[]): number {
 }
 
 export class AppendQueue {
-  #waiting: WaitingAppend[] = [];
+  readonly #waiting: WaitingAppend[] = [];
+  #answered = 0;
   #bytes = 0;
 
   get length(): number {
     return this.#waiting.length;
   }
 
+  /** How many of the first ones were answered. */
+  get answered(): number {
+    return this.#answered;
+  }
+
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Nothing that waits stands before them unanswered. */
+  addAnswered(appends: readonly WaitingAppend[]): void {
+    this.#answered += appends.length;
+    this.add(appends);
   }
 
   add(appends: readonly WaitingAppend[]): void {
@@ -61,21 +76,34 @@ export class AppendQueue {
     return this.#waiting.slice(0, count);
   }
 
-  all(): readonly WaitingAppend[] {
-    return this.#waiting;
+  /** Takes the first out, each whole, that have no more than so many entries together. */
+  takeEntries(entries: number): readonly WaitingAppend[] {
+    let count = 0;
+    let left = entries;
+    for (const { request } of this.#waiting) {
+      left -= request.count;
+      if (left < 0) break;
+      count++;
+    }
+    this.#answered = Math.max(0, this.#answered - count);
+    return this.#take(0, count);
   }
 
-  drop(count: number): void {
-    for (const { request } of this.#waiting.splice(0, count)) this.#bytes -= request.bytes;
+  /** Takes out those of the first `most` that were not answered. */
+  takeUnanswered(most: number): readonly WaitingAppend[] {
+    return this.#take(this.#answered, Math.max(0, most - this.#answered));
   }
 
-  /** Takes those with events out, and leaves those that only delete. */
-  takeEvents(): readonly WaitingAppend[] {
-    const taken = this.#waiting.filter(({ request }) => !request.onlyDeletes);
-    const left = this.#waiting.filter(({ request }) => request.onlyDeletes);
-    this.#waiting = [];
-    this.#bytes = 0;
-    this.add(left);
+  /** Takes out those that were not answered and have events; leaves those that only delete. */
+  takeUnansweredEvents(): readonly WaitingAppend[] {
+    const unanswered = this.takeUnanswered(this.length);
+    this.add(unanswered.filter(({ request }) => request.onlyDeletes));
+    return unanswered.filter(({ request }) => !request.onlyDeletes);
+  }
+
+  #take(start: number, count: number): readonly WaitingAppend[] {
+    const taken = this.#waiting.splice(start, count);
+    for (const { request } of taken) this.#bytes -= request.bytes;
     return taken;
   }
 }

@@ -104,7 +104,10 @@ export interface Place {
   readonly number: number;
   /** Of its record. */
   readonly bytes: number;
-  /** When it was given, ms since 1970; never falls as ids rise. */
+  /**
+   * When it was given, ms since 1970; never falls as ids rise, but where the clock was set back
+   * (setBackId in totals.ts).
+   */
   readonly wallMs: number;
 }
 

@@ -18,16 +18,23 @@ import {
 } from '../../core/event-log.js';
 import type { Counters } from '../../counters.js';
 import { asError, HoldlineError } from '../../errors.js';
-import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX } from '../../limits.js';
+import { ID_MAX, IDEMPOTENCY_MS } from '../../limits.js';
 import { firstIdAt } from '../first-id.js';
 import { KeptReceipts } from '../kept-receipts.js';
 import { badLog } from './bad-log.js';
 import { lockDirectory } from './lock.js';
 import { makeDirectory } from './make-directory.js';
-import { errorOf, type Durability, type Failure, type FromThread } from './messages.js';
+import {
+  errorOf,
+  type Durability,
+  type Failure,
+  type FromThread,
+  type ToThread,
+} from './messages.js';
 import { PendingAppends } from './pending-appends.js';
 import { PendingQuestions } from './pending-questions.js';
 import type { Retention } from './retention.js';
+import { Silence } from './silence.js';
 import { ThreadHandle } from './thread-handle.js';
 
 export interface LmdbLogOptions {
@@ -50,20 +57,24 @@ export interface LmdbLogOptions {
 }
 
 const CLOSED: LogState = { isUp: false, problem: 'the log is closed' };
+const SILENT: LogState = { isUp: false, problem: 'the log does not answer; its disk may hang' };
 
 export class LmdbLog implements EventLog {
   readonly #options: LmdbLogOptions;
   readonly #receipts: KeptReceipts;
   readonly #appends: PendingAppends;
   readonly #questions = new PendingQuestions({
-    tell: (message) => this.#isThreadOpen && this.#thread?.tell(message) === true,
+    tell: (message) => this.#isAnswering && this.#tell(message),
     unavailable: () => this.#unavailable(),
     floor: () => this.#floor,
   });
+  readonly #silence: Silence;
   #policies: readonly KeepPolicy[];
   #thread: ThreadHandle | undefined;
   /** False from the end of a thread until the next one is open: it would not know what it got. */
   #isThreadOpen = false;
+  /** From a silence of the thread until it is known what became of the appends that it had. */
+  #isSilent = false;
   #unlock: (() => void) | undefined;
   #state = LOG_NOT_OPEN;
   #figures: LogFigures | undefined;
@@ -71,7 +82,6 @@ export class LmdbLog implements EventLog {
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
   #hear: ((failure: Failure | undefined) => void) | undefined;
   #hearClosed: (() => void) | undefined;
-  #cancelOutcome: (() => void) | undefined;
 
   constructor(options: LmdbLogOptions) {
     this.#options = options;
@@ -79,6 +89,10 @@ export class LmdbLog implements EventLog {
     const { clock, counters } = options;
     this.#receipts = new KeptReceipts(clock, counters);
     this.#appends = new PendingAppends(clock, this.#receipts, (logged) => this.#take?.(logged));
+    this.#silence = new Silence(clock, {
+      isWaiting: () => this.#appends.areSent || !this.#questions.isEmpty,
+      silent: () => this.#giveUp(),
+    });
   }
 
   async open(): Promise<void> {
@@ -102,7 +116,10 @@ export class LmdbLog implements EventLog {
       ballastBytes,
     };
     this.#thread = new ThreadHandle(data, clock, {
-      told: (message) => this.#told(message),
+      told: (message) => {
+        this.#told(message);
+        if (message.kind !== 'not open') this.#heard();
+      },
       ended: (words) => this.#ended(words),
     });
     const failure = await opened;
@@ -126,7 +143,7 @@ export class LmdbLog implements EventLog {
   }
 
   get state(): LogState {
-    return this.#state;
+    return this.#isSilent && this.#state.isUp ? SILENT : this.#state;
   }
 
   get figures(): LogFigures | undefined {
@@ -138,7 +155,7 @@ export class LmdbLog implements EventLog {
     request?: RequestKey & { readonly subscribers: number },
   ): Promise<readonly number[]> {
     if (entries.length === 0) return Promise.resolve([]);
-    const mayTry = this.#state.isUp || (this.#isThreadOpen && entries.every(isDeletion));
+    const mayTry = this.#isAnswering && (this.#state.isUp || entries.every(isDeletion));
     if (!mayTry || !this.isOpen) return Promise.reject(this.#unavailable());
     if (this.lastId() + this.#appends.entries + entries.length > ID_MAX)
       return Promise.reject(
@@ -184,21 +201,32 @@ export class LmdbLog implements EventLog {
     if (thread.tell({ kind: 'close' })) await closed;
     this.#thread = undefined;
     this.#take = undefined;
-    this.#cancelOutcome?.();
+    this.#silence.stop();
     await thread.stop();
     this.#appends.rejectSent(new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', CLOSED.problem));
     this.#questions.rejectAll();
     this.#unlock?.();
   }
 
+  /** There is a thread, and it is not known to hang. */
+  get #isAnswering(): boolean {
+    return this.#isThreadOpen && !this.#isSilent;
+  }
+
   #send(): void {
-    if (!this.#isThreadOpen) {
+    if (!this.#isAnswering) {
       this.#appends.rejectTurn(this.#unavailable());
       return;
     }
     const message = this.#appends.takeTurn();
     // A thread that has just ended loses it, which is found out when the next one is open.
-    if (message !== undefined) this.#thread?.tell(message, [message.packed.buffer]);
+    if (message !== undefined) this.#tell(message, [message.packed.buffer]);
+  }
+
+  /** Tells the thread what it has to answer; false when there is none. */
+  #tell(message: ToThread, buffers?: ArrayBuffer[]): boolean {
+    this.#silence.watch();
+    return this.#thread?.tell(message, buffers) === true;
   }
 
   #told(message: FromThread): void {
@@ -248,12 +276,11 @@ export class LmdbLog implements EventLog {
     receipts,
     figures,
   }: Extract<FromThread, { kind: 'open' }>): void {
-    const { clock } = this.#options;
     this.#floor = floor;
     this.#figures = figures;
     if (this.#hear !== undefined) {
       this.#appends.lastId = newestId;
-      const wallMs = clock.wallMs();
+      const wallMs = this.#options.clock.wallMs();
       for (const { key, untilMs, digest, receipt } of receipts)
         this.#receipts.keep(key, { digest, receipt }, Math.min(untilMs - wallMs, IDEMPOTENCY_MS));
       const hear = this.#hear;
@@ -263,14 +290,12 @@ export class LmdbLog implements EventLog {
       hear(undefined);
       return;
     }
-    this.#cancelOutcome?.();
     this.#appends.settleAfterRestart(committedId, newestId, this.#unavailable());
     this.#isThreadOpen = true;
     if (this.#state !== CLOSED) this.#state = LOG_UP;
   }
 
   #ended(words: string): void {
-    const { clock } = this.#options;
     this.#isThreadOpen = false;
     if (this.#hear !== undefined) {
       this.#hear({ code: 'HOLDLINE_BAD_LOG', words: `the thread of the log failed: ${words}` });
@@ -282,19 +307,28 @@ export class LmdbLog implements EventLog {
     }
     this.#hearClosed?.();
     this.#questions.rejectAll();
-    this.#cancelOutcome?.();
-    this.#cancelOutcome = clock.later(LOG_OUTCOME_MS_MAX, () => {
-      this.#appends.rejectSent(
-        new HoldlineError(
-          'HOLDLINE_OUTCOME_UNKNOWN',
-          'the log ended before it said whether it has the events',
-        ),
-      );
-    });
+  }
+
+  #heard(): void {
+    this.#silence.heard();
+    if (!this.#appends.areUnknown) this.#isSilent = false;
+  }
+
+  /** The thread is silent: whoever waits is answered. What it commits yet is handed over. */
+  #giveUp(): void {
+    if (this.#state.isUp) this.#fault(SILENT.problem);
+    this.#isSilent = true;
+    this.#appends.rejectSent(
+      new HoldlineError(
+        'HOLDLINE_OUTCOME_UNKNOWN',
+        'the log did not say in time whether it has the events',
+      ),
+    );
+    this.#questions.rejectAll();
   }
 
   #unavailable(): HoldlineError {
-    const { problem } = this.#state;
+    const { problem } = this.state;
     return new HoldlineError(
       'HOLDLINE_LOG_UNAVAILABLE',
       problem === '' ? 'the log was interrupted' : problem,

@@ -36,7 +36,7 @@ export class LogThread {
   readonly #questions: Questions;
   #store: Store | undefined;
   #pages: MappedPages | undefined;
-  /** With `async`: the id that was given last, ahead of what is committed. */
+  /** The id that was given last: with `async`, ahead of what is committed. */
   #givenId = 0;
   #isTurnDue = false;
   #flush: NodeJS.Timeout | undefined;
@@ -112,43 +112,42 @@ export class LogThread {
   }
 
   #takeAppends(taken: readonly WaitingAppend[]): void {
-    if (this.#isAsync) {
-      this.#takeAhead(taken);
+    if (this.#isAsync && this.#mayAnswer(countOf(taken))) {
+      this.#answer(taken);
       return;
     }
     this.#appends.add(taken);
     this.#soon();
   }
 
-  /** With `async`: ids of the lease are given at once, and the commit follows. */
-  #takeAhead(taken: readonly WaitingAppend[]): void {
-    const count = countOf(taken);
-    if (this.#isBusy || this.#problem !== '') {
-      // Those that were answered come first, so nothing new may stand behind them.
-      this.#refuse(taken);
-      return;
-    }
+  /**
+   * With `async`: true when so many entries have ids that were leased. Nothing is answered before
+   * it is committed while the log is down.
+   */
+  #mayAnswer(count: number): boolean {
+    if (this.#isBusy || this.#problem !== '') return false;
     const store = this.#opened();
-    if (this.#givenId + count > store.leaseEnd) {
-      this.#commitAll();
-      if (this.#problem === '')
-        try {
-          store.lease(count);
-        } catch (error) {
-          void this.#fail(error);
-        }
-      if (this.#problem !== '') {
-        this.#refuse(taken);
-        return;
-      }
+    if (this.#givenId + count <= store.leaseEnd) return true;
+    this.#commitAll();
+    if (this.#isBusy) return false;
+    try {
+      store.lease(count);
+      return true;
+    } catch (error) {
+      void this.#fail(error);
+      return false;
     }
+  }
+
+  /** With `async`: ids of the lease are given at once, and the commit follows. */
+  #answer(taken: readonly WaitingAppend[]): void {
     const appends = taken.map(({ request }) => {
       const firstId = this.#givenId + 1;
       this.#givenId += request.count;
       return { sequence: request.sequence, firstId };
     });
-    this.#tell({ kind: 'committed', appends, figures: store.figures });
-    this.#appends.add(taken);
+    this.#tell({ kind: 'committed', appends, figures: this.#opened().figures });
+    this.#appends.addAnswered(taken);
     if (this.#appends.bytes >= LOG_COMMIT_BYTES_MAX) this.#commitAll();
     else this.#flush ??= setTimeout(() => this.#commitAll(), LOG_FLUSH_MS);
   }
@@ -165,46 +164,60 @@ export class LogThread {
   /** One commit, one slice of reading and one step of forgetting. */
   #takeTurn(): void {
     if (!this.#isBusy) this.#pages?.unmapMany();
-    if (!this.#isAsync) this.#commitSome();
+    if (this.#hasUnanswered) this.#commitSome();
     else if (this.#isClosing) this.#commitAll();
     if (!this.#isBusy && !this.#questions.isEmpty) this.#answerSome();
     if (!this.#isBusy && this.#isSweepDue && this.#problem === '') this.#sweep();
-    const isWaiting = this.#appends.length > 0 && !this.#isAsync;
-    if (isWaiting || !this.#questions.isEmpty || (this.#isSweepDue && this.#problem === ''))
+    if (
+      this.#hasUnanswered ||
+      !this.#questions.isEmpty ||
+      (this.#isSweepDue && this.#problem === '')
+    )
       this.#soon();
     else if (this.#isClosing && !this.#isBusy) void this.#close();
+  }
+
+  get #hasUnanswered(): boolean {
+    return this.#appends.length > this.#appends.answered;
   }
 
   /** Commits what waits, up to the bounds of one commit. */
   #commitSome(): void {
     if (this.#problem !== '') this.#refuseEvents();
-    let appends = this.#appends.next();
+    const appends = this.#appends.next();
     if (appends.length === 0) return;
     const store = this.#opened();
     const before = store.newestId;
     try {
-      appends = appends.slice(0, store.commit(appends.map(commitmentOf), Date.now()));
+      store.commit(appends.map(commitmentOf), Date.now(), this.#problem !== '');
     } catch (error) {
-      // With `async` they stay, since they were answered.
-      if (!this.#isAsync) this.#appends.drop(appends.length);
-      void this.#fail(error, this.#isAsync ? [] : appends, before);
+      void this.#fail(error, appends.length);
       return;
     }
-    this.#appends.drop(appends.length);
-    this.#pages?.wrote(appends.reduce((sum, { request }) => sum + request.bytes, 0));
-    if (appends.some(({ entries }) => entries.some(({ record }) => record === undefined)))
-      this.#isSweepDue = true;
-    if (!this.#isAsync) this.#tellCommitted(appends, before);
+    this.#takeCommitted(before);
   }
 
-  #tellCommitted(appends: readonly WaitingAppend[], before: number): void {
+  /**
+   * Takes out what was committed since the newest id was `before`, and answers what was not;
+   * returns how many appends.
+   */
+  #takeCommitted(before: number): number {
+    const store = this.#opened();
+    const { answered } = this.#appends;
+    const committed = this.#appends.takeEntries(store.newestId - before);
     let firstId = before + 1;
-    const told = appends.map(({ request: { sequence, count } }) => {
+    const told = committed.map(({ request: { sequence, count } }) => {
       const one = { sequence, firstId };
       firstId += count;
       return one;
     });
-    this.#tell({ kind: 'committed', appends: told, figures: this.#opened().figures });
+    if (told.length > answered)
+      this.#tell({ kind: 'committed', appends: told.slice(answered), figures: store.figures });
+    this.#givenId = Math.max(this.#givenId, store.newestId);
+    this.#pages?.wrote(committed.reduce((sum, { request }) => sum + request.bytes, 0));
+    if (committed.some(({ entries }) => entries.some(({ record }) => record === undefined)))
+      this.#isSweepDue = true;
+    return committed.length;
   }
 
   /** With `async`: commits all that was answered. */
@@ -219,10 +232,9 @@ export class LogThread {
     if (this.#isSweepDue) this.#soon();
   }
 
-  /** While the log is down, only deletions are tried: they make room. */
+  /** While the log is down, only deletions are tried, and what stands before them. */
   #refuseEvents(): void {
-    if (this.#isAsync) return;
-    const refused = this.#appends.takeEvents();
+    const refused = this.#appends.takeUnansweredEvents();
     if (refused.length > 0) this.#refuse(refused);
   }
 
@@ -238,8 +250,8 @@ export class LogThread {
     const store = this.#opened();
     const fault = this.#questions.step(store, () => {
       // What was answered ahead must be found.
-      if (this.#isAsync) this.#commitAll();
-      if (this.#isBusy || (this.#appends.length > 0 && this.#isAsync))
+      if (this.#appends.answered > 0) this.#commitAll();
+      if (this.#isBusy || this.#appends.answered > 0)
         throw new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', this.#problem);
     });
     if (fault !== undefined && !this.#isBusy) void this.#fail(fault);
@@ -259,18 +271,20 @@ export class LogThread {
 
   /**
    * After a failed write: says that the log is down, gives the ballast back, and opens the tables
-   * again, since LMDB may refuse all that follows. Only then it is known what became of `appends`.
+   * again, since LMDB may refuse all that follows. Only then it is known what became of the first
+   * `tried` appends, which were to be committed.
    */
-  async #fail(error: unknown, appends: readonly WaitingAppend[] = [], before = 0): Promise<void> {
+  async #fail(error: unknown, tried = 0): Promise<void> {
     this.#isBusy = true;
     this.#setProblem(`the log cannot be written (${reasonOf(error)}); it is tried again`);
     this.#ballast.giveBack();
+    const before = this.#opened().newestId;
     await this.#reopen();
-    if (this.#isAsync) this.#dropCommitted();
-    if (appends.length > 0) {
-      if (this.#opened().newestId > before) this.#tellCommitted(appends, before);
-      else this.#refuse(appends);
-    }
+    const committed = this.#takeCommitted(before);
+    // Those that were answered stay, and nothing can be committed before them.
+    const most = this.#appends.answered > 0 ? Infinity : tried - committed;
+    const refused = this.#appends.takeUnanswered(most);
+    if (refused.length > 0) this.#refuse(refused);
     this.#isBusy = false;
     this.#retryLater();
     this.#soon();
@@ -283,19 +297,6 @@ export class LogThread {
     this.#store = await Store.open(this.#data, newestId);
   }
 
-  /** With `async`: what the failed commit has written all the same. */
-  #dropCommitted(): void {
-    const waiting = this.#appends.all();
-    let id = this.#givenId - countOf(waiting);
-    let committed = 0;
-    for (const { request } of waiting) {
-      id += request.count;
-      if (id > this.#opened().newestId) break;
-      committed++;
-    }
-    this.#appends.drop(committed);
-  }
-
   #retryLater(): void {
     if (this.#retry !== undefined || this.#isClosing) return;
     const pauseMs = backOffMs(this.#retries++, LOG_RETRY_MS, LOG_RETRY_MS_MAX);
@@ -305,17 +306,22 @@ export class LogThread {
     }, pauseMs);
   }
 
-  /** What deletions left behind goes first; then there must be room for the ballast and more. */
+  /**
+   * What deletions left behind goes first, and what was answered is written; then there must be
+   * room for the ballast and more.
+   */
   #recover(): void {
     const store = this.#opened();
     try {
       for (let steps = 0; steps < SWEEPS_BEFORE_RETRY && store.sweep(Date.now()); steps++);
+      while (this.#appends.answered > 0) {
+        const before = store.newestId;
+        store.commit(this.#appends.next().map(commitmentOf), Date.now(), true);
+        this.#takeCommitted(before);
+      }
       store.settle();
       this.#ballast.take();
       store.checkRoom(LOG_PROBE_BYTES);
-      // With `async` there are some that were answered.
-      while (this.#isAsync && this.#appends.length > 0)
-        this.#appends.drop(store.commit(this.#appends.next().map(commitmentOf), Date.now()));
       this.#retries = 0;
       this.#tell({ kind: 'figures', figures: store.figures });
       this.#setProblem('');

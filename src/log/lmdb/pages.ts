@@ -154,18 +154,29 @@ export class NewestSearch {
 }
 
 /** The last id that was given before a time; the floor if all that are kept were given later. */
-export function idBefore(store: Store, wallMs: number): number {
+export function idBefore(store: Store, wallMs: number, nowMs: number): number {
   const { order } = store.tables;
   if (store.newestWallMs < wallMs) return store.newestId;
-  // Times never fall as ids rise: a search by halves, of ids that need not be there.
-  const oldest = firstFrom(order, 0);
+  const oldest = firstOf(order, { start: idKey(0) });
   if (oldest === undefined) return store.floor;
   let low = store.floor;
   let from = oldest.id;
   let to = store.newestId;
+  const { setBack } = store;
+  const last = firstOf(order, { start: idKey(setBack.id), reverse: true });
+  if (last !== undefined) {
+    // Times begin anew behind it. It is from a clock that was ahead, or the clock was behind then.
+    const lastMs = last.wallMs > nowMs ? setBack.wallMs : last.wallMs;
+    if (wallMs <= lastMs) to = setBack.id;
+    else {
+      low = setBack.id;
+      from = setBack.id + 1;
+    }
+  }
+  // On either side times never fall as ids rise: a search by halves, of ids that need not be there.
   while (from <= to) {
     const middle = from + Math.floor((to - from) / 2);
-    const found = firstFrom(order, middle);
+    const found = firstOf(order, { start: idKey(middle) });
     if (found !== undefined && found.id <= to && found.wallMs < wallMs) {
       low = found.id;
       from = found.id + 1;
@@ -174,11 +185,11 @@ export function idBefore(store: Store, wallMs: number): number {
   return low;
 }
 
-function firstFrom(
+function firstOf(
   order: Tables['order'],
-  id: number,
+  range: { readonly start: Buffer; readonly reverse?: true },
 ): { readonly id: number; readonly wallMs: number } | undefined {
-  for (const { key, value } of order.getRange({ start: idKey(id), limit: 1 }))
+  for (const { key, value } of order.getRange({ ...range, limit: 1 }))
     return { id: readId(key), wallMs: readPlace(value).wallMs };
   return undefined;
 }

@@ -39,6 +39,8 @@ export class PendingAppends {
   #turn: PendingAppend[] = [];
   #sent: PendingAppend[] = [];
   #sequence = 0;
+  /** Sequence of the last that was rejected though it may be committed. */
+  #givenUp = 0;
 
   /** `hand` gets what is committed, before the publishers hear of it. */
   constructor(
@@ -57,6 +59,17 @@ export class PendingAppends {
     for (const { entries } of this.#turn) count += entries.length;
     for (const { entries } of this.#sent) count += entries.length;
     return count;
+  }
+
+  /** True while the thread has some. */
+  get areSent(): boolean {
+    return this.#sent.length > 0;
+  }
+
+  /** True while the thread has some that were rejected: it is not known what becomes of them. */
+  get areUnknown(): boolean {
+    const [first] = this.#sent;
+    return first !== undefined && first.sequence <= this.#givenUp;
   }
 
   /** True when something is to be sent at the end of this turn. */
@@ -151,7 +164,10 @@ export class PendingAppends {
 
   /** Answers what was sent. It stays: if it is committed, it is still to be handed over. */
   rejectSent(error: HoldlineError): void {
-    for (const { reject } of this.#sent) reject(error);
+    for (const { sequence, reject } of this.#sent) {
+      this.#givenUp = sequence;
+      reject(error);
+    }
   }
 
   /** Those that the thread has refused. */

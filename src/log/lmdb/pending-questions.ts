@@ -46,6 +46,11 @@ export class PendingQuestions {
     this.#log = log;
   }
 
+  /** True when nothing was asked that is not answered. */
+  get isEmpty(): boolean {
+    return this.#pending.size === 0;
+  }
+
   answered(number: number, answer: Answer): void {
     const asked = this.#pending.get(number);
     this.#pending.delete(number);
@@ -53,7 +58,7 @@ export class PendingQuestions {
     else asked?.resolve(answer);
   }
 
-  /** The thread has ended: none is answered any more. */
+  /** The thread has ended, or does not answer. */
   rejectAll(): void {
     for (const { reject } of this.#pending.values()) reject(this.#log.unavailable());
     this.#pending.clear();

@@ -68,7 +68,8 @@ function answerOf(store: Store, waiting: WaitingQuestion): Answer | undefined {
     const page = waiting.search.step();
     return page === undefined ? undefined : pageAnswer(page);
   }
-  if (question.kind === 'id before') return { kind: 'id', id: idBefore(store, question.wallMs) };
+  if (question.kind === 'id before')
+    return { kind: 'id', id: idBefore(store, question.wallMs, Date.now()) };
   if (question.kind === 'rows')
     return { kind: 'rows', rows: findRows(store.tables, Date.now(), question.rowKind) };
   store.putRow(question.row);

@@ -8,7 +8,7 @@ import type { ChannelRow, ChannelRows } from './channel-rows.js';
 import { readPlace } from './channel-rows.js';
 import type { Tables } from './environment.js';
 import { idKey, idOfRecord, numberKey, readId, recordKey } from './keys.js';
-import type { Totals } from './totals.js';
+import { isBefore, type Totals } from './totals.js';
 
 /** What is kept at most; 0 means no such bound. */
 export interface Retention {
@@ -64,23 +64,23 @@ export class Forgetting {
     const isOver = (): boolean =>
       (events > 0 && totals.events > events) || (bytes > 0 && totals.bytes > bytes);
     if (!isOver() && ageMs === 0) return 0;
-    const oldest: { id: number; place: ReturnType<typeof readPlace> }[] = [];
+    const oldest: (ReturnType<typeof readPlace> & { readonly id: number })[] = [];
     let willGo = 0;
     let bytesGo = 0;
     for (const { key, value } of tables.order.getRange({ limit: entriesMax })) {
-      const place = readPlace(value);
+      const event = { id: readId(key), ...readPlace(value) };
       const over =
         (events > 0 && totals.events - willGo > events) ||
         (bytes > 0 && totals.bytes - bytesGo > bytes);
-      if (!over && !(ageMs > 0 && place.wallMs < nowMs - ageMs)) break;
-      oldest.push({ id: readId(key), place });
+      if (!over && !(ageMs > 0 && isBefore(totals, event, nowMs - ageMs, nowMs))) break;
+      oldest.push(event);
       willGo++;
-      bytesGo += place.bytes;
+      bytesGo += event.bytes;
     }
-    for (const { id, place } of oldest) {
-      const row = change.rows.at(place.number);
+    for (const { id, number, bytes: size } of oldest) {
+      const row = change.rows.at(number);
       if (row === undefined) void tables.order.remove(idKey(id));
-      else forgetEvent(change, row, id, place.bytes);
+      else forgetEvent(change, row, id, size);
     }
     return oldest.length;
   }
@@ -99,7 +99,10 @@ export class Forgetting {
       for (const id of ids) {
         const packed = change.tables.order.get(idKey(id));
         const place = packed === undefined ? undefined : readPlace(packed);
-        const isOld = ageMs > 0 && place !== undefined && place.wallMs < nowMs - ageMs;
+        const isOld =
+          ageMs > 0 &&
+          place !== undefined &&
+          isBefore(change.totals, { id, wallMs: place.wallMs }, nowMs - ageMs, nowMs);
         if (!isOver() && !isOld) return gone;
         forgetEvent(change, row, id, place?.bytes ?? 0);
         gone++;

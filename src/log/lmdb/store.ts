@@ -29,7 +29,7 @@ import { forgetReceipts, keepReceipt } from './receipts.js';
 import { putRow, RowSweep } from './rows.js';
 import { collectGarbage, Forgetting, type Change } from './retention.js';
 import { Room } from './room.js';
-import { freshTotals, readTotals, writeTotals, type Totals } from './totals.js';
+import { freshTotals, noteTime, readTotals, writeTotals, type Totals } from './totals.js';
 
 /** Removals in a commit beside those that its own entries ask for. */
 const SPARE_REMOVALS = 64;
@@ -128,6 +128,11 @@ export class Store {
     return this.#totals.newestWallMs;
   }
 
+  /** Where times begin anew, since the clock was set back; zeros when it never was. */
+  get setBack(): { readonly id: number; readonly wallMs: number } {
+    return { id: this.#totals.setBackId, wallMs: this.#totals.setBackMs };
+  }
+
   /** Up to here ids may be given before they are committed. */
   get leaseEnd(): number {
     return this.#totals.leaseEnd;
@@ -143,22 +148,22 @@ export class Store {
   }
 
   /**
-   * Commits appends in one transaction; their ids follow {@link Store.newestId}. On a disk that is
-   * nearly full it may be only the first of them; returns how many.
+   * Commits appends in one transaction; their ids follow {@link Store.newestId}, which then says
+   * how many are committed: on a disk that is nearly full it may be only the first of them. Events
+   * leave some room to deletions, unless they are owed: answered, and in the way of deletions.
    */
-  commit(appends: readonly Commitment[], nowMs: number): number {
+  commit(appends: readonly Commitment[], nowMs: number, areOwed = false): void {
     let some = appends;
-    let need = this.#needOf(some);
+    let need = this.#needOf(some, areOwed);
     while (!this.#hasRoom(need)) {
       if (some.length <= 1) throw this.room.problem;
       some = some.slice(0, some.length >> 1);
-      need = this.#needOf(some);
+      need = this.#needOf(some, areOwed);
     }
     this.#commit(some, need, nowMs);
-    return some.length;
   }
 
-  #needOf(appends: readonly Commitment[]): EventsNeed {
+  #needOf(appends: readonly Commitment[], areOwed: boolean): EventsNeed {
     let events = 0;
     let bytes = 0;
     for (const { entries } of appends)
@@ -171,7 +176,7 @@ export class Store {
       ? removalsWith(events)
       : 0;
     const need = needOfAppends(appends, removals, this.room.pageBytes);
-    return { ...need, isOfEvents: events > 0 };
+    return { ...need, leavesRoom: events > 0 && !areOwed };
   }
 
   #commit(appends: readonly Commitment[], need: EventsNeed, nowMs: number): void {
@@ -198,8 +203,10 @@ export class Store {
           }
           row.isDeleted = false;
           void tables.records.put(recordKey(row.number, id), record);
-          // A clock that goes back does not: times are searched.
-          const wallMs = Math.max(wallMsOf(record), totals.newestWallMs);
+          const clockMs = wallMsOf(record);
+          noteTime(totals, clockMs, id - 1);
+          // Times are searched, so they do not fall with a clock that goes back a little.
+          const wallMs = Math.max(clockMs, totals.newestWallMs);
           totals.newestWallMs = wallMs;
           const place = { number: row.number, bytes: record.length, wallMs };
           tables.order.putSync(idKey(id), packPlace(place), { append: true });
@@ -244,12 +251,13 @@ export class Store {
     const most = this.#removalsNow();
     let gone = 0;
     this.#change(needOfRemovals(most), (change) => {
+      const isSetBack = noteTime(change.totals, nowMs, change.totals.newestId);
       gone += collectGarbage(change, most);
       gone += this.#forgetting.wholeLog(change, nowMs, most - gone);
       gone += this.#sweepChannels(change, nowMs, most - gone);
       gone += forgetReceipts(change.tables, nowMs, most - gone);
       gone += this.#rowSweep.step(change.tables, nowMs, most - gone);
-      return gone > 0;
+      return gone > 0 || isSetBack;
     });
     return gone >= most;
   }
@@ -308,7 +316,7 @@ export class Store {
   /** Throws what the system says of the disk unless there is room for so many bytes of events. */
   checkRoom(bytes: number): void {
     const pages = Math.ceil(bytes / this.room.pageBytes);
-    const few = { added: SMALL_COMMIT_PAGES, changed: 0, isOfEvents: true };
+    const few = { added: SMALL_COMMIT_PAGES, changed: 0, leavesRoom: true };
     if (!this.#hasRoom(few, pages)) throw this.room.problem;
   }
 
@@ -337,9 +345,9 @@ export class Store {
     return this.#counts.most(need, this.room.pages);
   }
 
-  /** Is there room for it, and `more` pages? Events leave some to what makes room. */
+  /** Is there room for it, and `more` pages? */
   #hasRoom(need: EventsNeed, more = 0): boolean {
-    const kept = need.isOfEvents ? Math.ceil(LOG_ROOM_KEPT_BYTES / this.room.pageBytes) : 0;
+    const kept = need.leavesRoom ? Math.ceil(LOG_ROOM_KEPT_BYTES / this.room.pageBytes) : 0;
     let most = this.#most(need);
     if (this.room.reserve(most + more + kept) >= most + more + kept) {
       this.#leftWhenFull = undefined;
@@ -402,8 +410,8 @@ const CHANNELS_PER_SWEEP = 1000;
 const SMALL_COMMIT_PAGES = 32;
 
 interface EventsNeed extends PageNeed {
-  /** False for what only deletes. */
-  readonly isOfEvents: boolean;
+  /** True for events, which leave some room to what makes room. */
+  readonly leavesRoom: boolean;
 }
 
 /** Removals in a commit of so many events. */

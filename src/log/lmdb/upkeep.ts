@@ -36,7 +36,7 @@ import { readTotals, writeTotals, type Totals } from './totals.js';
 const CLOCK_IDS_FROM = 1e12;
 const IDS_PER_MS = 1000;
 
-/** In the directory of a copy, while it is made. */
+/** In the directory of a copy or of a restored log, while it is made. */
 const UNFINISHED = 'unfinished';
 
 /** Pages that a transaction writes at the most which only puts the totals. */
@@ -65,11 +65,7 @@ export async function backUp(directory: string, target: string): Promise<LogFact
     try {
       makeDirectory(unfinished);
       await tables.root.backup(unfinished, true);
-      chmodSync(join(unfinished, DATA_FILE), 0o600);
-      flush(join(unfinished, DATA_FILE));
-      renameSync(join(unfinished, DATA_FILE), join(target, DATA_FILE));
-      rmSync(unfinished, { recursive: true });
-      flush(target);
+      moveFinished(unfinished, target);
     } catch (error) {
       rmSync(unfinished, { recursive: true, force: true });
       rmSync(join(target, DATA_FILE), { force: true });
@@ -90,17 +86,28 @@ export async function restore(copy: string, directory: string, nowMs: number): P
   makeEmptyDirectory(directory);
   const unlock = await lockDirectory(directory);
   try {
-    const unfinished = join(directory, `${DATA_FILE}.part`);
+    // Only a finished log has the name of one, whatever ends this process.
+    const unfinished = join(directory, UNFINISHED);
     try {
-      copyFileSync(join(copy, DATA_FILE), unfinished);
-      flush(unfinished);
-      renameSync(unfinished, join(directory, DATA_FILE));
-      flush(directory);
+      makeDirectory(unfinished);
+      copyFileSync(join(copy, DATA_FILE), join(unfinished, DATA_FILE));
+      await raiseIds(unfinished, nowMs);
+      moveFinished(unfinished, directory);
     } catch (error) {
-      rmSync(unfinished, { force: true });
+      rmSync(unfinished, { recursive: true, force: true });
+      rmSync(join(directory, DATA_FILE), { force: true });
       throw badLog(`not restored: ${asError(error).message}`);
     }
-    const { tables } = await openTables(directory);
+    return await factsOf(directory);
+  } finally {
+    unlock();
+  }
+}
+
+/** Ids of the log go on far above those that it has, and above those that a clock has given. */
+async function raiseIds(directory: string, nowMs: number): Promise<void> {
+  const { tables } = await openTables(directory);
+  try {
     const room = Room.open(directory, await loadLogLibc());
     try {
       const totals = totalsOf(tables);
@@ -109,16 +116,11 @@ export async function restore(copy: string, directory: string, nowMs: number): P
       room.take(ROOM_OF_TOTALS);
       tables.root.transactionSync(() => writeTotals(tables, totals));
       room.giveBack();
-    } catch (error) {
-      rmSync(join(directory, DATA_FILE), { force: true });
-      throw badLog(`not restored: ${asError(error).message}`);
     } finally {
       room.close();
-      await tables.root.close();
     }
-    return await factsOf(directory);
   } finally {
-    unlock();
+    await tables.root.close();
   }
 }
 
@@ -263,6 +265,16 @@ function makeEmptyDirectory(path: string): void {
     throw badLog(
       `${path} is not empty ("${there}"); give an empty directory, or one that is not there`,
     );
+}
+
+/** The file of a log that is made in `unfinished` is that of `directory` from now on. */
+function moveFinished(unfinished: string, directory: string): void {
+  const file = join(unfinished, DATA_FILE);
+  chmodSync(file, 0o600);
+  flush(file);
+  renameSync(file, join(directory, DATA_FILE));
+  rmSync(unfinished, { recursive: true });
+  flush(directory);
 }
 
 function flush(path: string): void {

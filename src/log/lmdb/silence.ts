@@ -1,0 +1,58 @@
+/**
+ * Notices that the thread of a log answers nothing while something waits for it: its disk hangs, or
+ * it has ended and cannot be started again.
+ */
+import type { Clock } from '../../clock.js';
+import { LOG_OUTCOME_MS_MAX } from '../../limits.js';
+
+const CHECK_MS = 100;
+
+/** Who waits for the thread. */
+interface Waiting {
+  readonly isWaiting: () => boolean;
+  /** Nothing was answered for LOG_OUTCOME_MS_MAX. */
+  readonly silent: () => void;
+}
+
+export class Silence {
+  readonly #clock: Clock;
+  readonly #waiting: Waiting;
+  /** When it answered last, or began to be waited for; later by what this loop was held. */
+  #heardMs = 0;
+  #cancelCheck: (() => void) | undefined;
+
+  constructor(clock: Clock, waiting: Waiting) {
+    this.#clock = clock;
+    this.#waiting = waiting;
+  }
+
+  /** Something waits from now on. */
+  watch(): void {
+    if (this.#cancelCheck !== undefined) return;
+    this.#heardMs = this.#clock.nowMs();
+    this.#check();
+  }
+
+  /** The thread has answered something. */
+  heard(): void {
+    this.#heardMs = this.#clock.nowMs();
+  }
+
+  stop(): void {
+    this.#cancelCheck?.();
+  }
+
+  /** Looks again and again, as long as something waits. */
+  #check(): void {
+    const dueMs = this.#clock.nowMs() + CHECK_MS;
+    this.#cancelCheck = this.#clock.later(CHECK_MS, () => {
+      this.#cancelCheck = undefined;
+      if (!this.#waiting.isWaiting()) return;
+      const nowMs = this.#clock.nowMs();
+      // What was answered while the loop was held is read after this.
+      this.#heardMs += Math.max(0, nowMs - dueMs);
+      if (nowMs - this.#heardMs >= LOG_OUTCOME_MS_MAX) this.#waiting.silent();
+      else this.#check();
+    });
+  }
+}

@@ -1,0 +1,111 @@
+/** What the thread of a log on disk answers when a write fails; here it is that of the test. */
+import { rmSync } from 'node:fs';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { CommitLock } from '../dist/log/lmdb/commit-lock.js';
+import { EndGate } from '../dist/log/lmdb/end-gate.js';
+import { LogThread } from '../dist/log/lmdb/log-thread.js';
+import type { FromThread, ThreadData } from '../dist/log/lmdb/messages.js';
+import { packedBytes, packEntries } from '../dist/log/lmdb/packing.js';
+import { Store } from '../dist/log/lmdb/store.js';
+import { isDeletion, type NewEntry } from '../src/core/event.js';
+import { events, readAll } from './log-contract.js';
+import { logDirectory, openLmdbLog, PLAIN_LOG } from './support/lmdb-log.js';
+import { until } from './support/until.js';
+
+let directory: string;
+let thread: LogThread;
+let told: FromThread[];
+beforeEach(() => {
+  directory = logDirectory();
+  told = [];
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  thread.take({ kind: 'close' });
+  await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
+  rmSync(directory, { recursive: true });
+});
+
+async function open(more: Partial<ThreadData> = {}): Promise<void> {
+  const data = { ...PLAIN_LOG, directory, gateWord: new EndGate().word, ...more };
+  thread = new LogThread(data, (message) => void told.push(message));
+  expect(await thread.open()).toBe(true);
+}
+
+/** Appends with the sequences 1, 2, 3 and so on, in one message. */
+function append(...appends: readonly (readonly NewEntry[])[]): void {
+  thread.take({
+    kind: 'append',
+    packed: packEntries(appends.flat(), Date.now()),
+    appends: appends.map((entries, index) => ({
+      sequence: index + 1,
+      count: entries.length,
+      bytes: entries.reduce((sum, entry) => sum + packedBytes(entry), 0),
+      onlyDeletes: entries.every(isDeletion),
+      receipt: undefined,
+    })),
+  });
+}
+
+/** What was answered, as `sequence: first id` and `sequence: code`. */
+function answers(): string[] {
+  return told.flatMap((message) => {
+    if (message.kind === 'committed')
+      return message.appends.map(({ sequence, firstId }) => `${sequence}: ${firstId}`);
+    if (message.kind === 'refused')
+      return message.sequences.map((sequence) => `${sequence}: ${message.failure.code}`);
+    return [];
+  });
+}
+
+/** The next commit writes the first half of its appends, as without room for more, and fails. */
+function failAfterHalf(): void {
+  // oxlint-disable-next-line typescript/unbound-method
+  const { commit } = Store.prototype;
+  vi.spyOn(Store.prototype, 'commit').mockImplementationOnce(function half(
+    this: Store,
+    appends,
+    nowMs,
+  ) {
+    commit.call(this, appends.slice(0, appends.length >> 1), nowMs);
+  });
+  vi.spyOn(CommitLock.prototype, 'within').mockImplementationOnce((write) => {
+    write();
+    throw new Error('the write failed');
+  });
+}
+
+function isUp(): boolean {
+  const state = told.findLast((message) => message.kind === 'state');
+  return state === undefined || state.state.isUp;
+}
+
+test('a commit of the first half that fails, and is on disk, acknowledges that half alone', async () => {
+  await open();
+  failAfterHalf();
+  append(events('a1', 'a2'), events('b1'), events('c1'), events('d1'));
+  await until('all are answered', () => answers().length === 4);
+  const code = 'HOLDLINE_LOG_UNAVAILABLE';
+  expect(answers()).toEqual(['1: 1', '2: 3', `3: ${code}`, `4: ${code}`]);
+  await until('the log is up', isUp);
+  append(events('e1'));
+  await until('the next is answered', () => answers().length === 5);
+  expect(answers().at(-1)).toBe('1: 4');
+});
+
+test('with async: what such a commit left out is written when the log is up, and once', async () => {
+  await open({ durability: 'async' });
+  append(events('a1', 'a2'), events('b1'), events('c1'), events('d1'));
+  // Not the change that leases the ids, but the commit that follows.
+  failAfterHalf();
+  await until('the log is down', () => !isUp());
+  await until('the log is up', isUp);
+  append(events('e1'));
+  expect(answers()).toEqual(['1: 1', '2: 3', '3: 4', '4: 5', '1: 6']);
+  thread.take({ kind: 'close' });
+  await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
+  const log = await openLmdbLog(directory);
+  const { events: kept } = await readAll(log, ['a', 'b', 'c', 'd', 'e']);
+  expect(kept.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6]);
+  await log.close();
+});
