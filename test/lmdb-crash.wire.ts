@@ -5,7 +5,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { MessagePort, Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { LoggedEntry } from '../src/core/event.js';
 import { event, events, namesOf, readAll } from './log-contract.js';
@@ -105,6 +105,25 @@ describe('a thread that ends', () => {
     const page = await readAll(log, ['a', 'b']);
     expect(namesOf(page.events)).toEqual(namesOf(seen));
     expect(reported).toHaveLength(1);
+    await log.close();
+  });
+
+  test('is started again, when the system has no thread for it at first', async () => {
+    const workers = spyOnThreads();
+    const reported: unknown[] = [];
+    const log = await openLmdbLog(directory, { report: (error) => reported.push(error) });
+    await log.append(events('a1'));
+    await crash(workers[0]!);
+    // A thread that is made is handed its program over a port; without one `new Worker` throws.
+    const refused = vi.spyOn(MessagePort.prototype, 'postMessage').mockImplementationOnce(() => {
+      throw new Error('EAGAIN');
+    });
+    await until('the log is up', () => refused.mock.calls.length > 0 && log.state.isUp);
+    await log.append(events('a2'));
+    expect(reported.map(String)).toEqual([
+      expect.stringContaining('the thread of the log ended'),
+      expect.stringContaining('EAGAIN'),
+    ]);
     await log.close();
   });
 
