@@ -127,7 +127,7 @@ export interface LogRows {
   load(kind: string): Promise<readonly LogRow[]>;
   /** Resolves when the row is kept as an entry is. Rejects as {@link EventLog.append} does. */
   put(kind: string, key: string, value: string, untilMs: number): Promise<void>;
-  /** Called with each row that another server has put, where several share a log. */
+  /** Called with each row that another server has put, where several share a log; maybe again. */
   onChange: ((row: LogRow) => void) | undefined;
 }
 
