@@ -50,6 +50,23 @@ describe('on two servers', () => {
       .toBe(204);
   });
 
+  test('the same requests to both at once are published and counted once', async () => {
+    const [, ...servers] = await twoServers();
+    const keys = Array.from({ length: 40 }, (_, index) => `order-${index}`);
+    await Promise.all(
+      keys.map(async (key) => {
+        const options = { headers: { 'Idempotency-Key': key } };
+        const answers = await Promise.all(servers.map((one) => one.post('a', key, options)));
+        expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+        expect(jsonOf(answers[0]!)).toEqual(jsonOf(answers[1]!));
+      }),
+    );
+    const all = await Promise.all(servers.map((server) => server.stats()));
+    const sumOf = (name: 'events_accepted_total' | 'idempotent_repeats_total'): number =>
+      all.reduce((sum, { counters }) => sum + counters[name], 0);
+    expect([sumOf('events_accepted_total'), sumOf('idempotent_repeats_total')]).toEqual([40, 40]);
+  });
+
   test('a channel that was deleted is deleted to a server that starts later', async () => {
     const [nats, one, other] = await twoServers();
     const before = await one.publish('a', 'first');

@@ -184,10 +184,11 @@ export class NatsLog implements EventLog {
   ): Promise<readonly number[]> {
     const { appends } = this.#takingEntries();
     if (entries.length === 0) return [];
-    const ids = await appends.append(entries, request);
+    const { ids, isRepeat } = await appends.append(entries, request);
     // What is committed is told, even if this server has not seen it in time.
     await this.#arrivals.of(Math.max(...ids), NATS_TAIL_WAIT_MS_MAX);
-    return ids;
+    const hasReceipt = request !== undefined && this.#receipts.get(request.key) !== undefined;
+    return isRepeat && hasReceipt ? [] : ids;
   }
 
   /** Of requests that this server has seen in the stream, whichever server took them. */
