@@ -1186,7 +1186,10 @@ export const NATS_TAIL_BATCH_MAX = 512;
  */
 export const NATS_TAIL_WAIT_MS_MAX = 2_000;
 
-/** Between two looks at the state of the stream, ms. log/nats/stream-watch.ts */
+/**
+ * Between two looks at the state of the stream, and at whether there are rows that were not heard
+ * of, ms. log/nats/stream-watch.ts
+ */
 export const NATS_LOOK_MS = 5_000;
 
 /**

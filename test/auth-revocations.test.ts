@@ -44,6 +44,17 @@ test('a later one moves the time on, an earlier one never back', () => {
   expect(table.entries()).toEqual([['ann', 3_000]]);
 });
 
+test('it says whether it is news: what is told twice ends nothing twice', () => {
+  nowMs = 3_000;
+  const table = revocations();
+  expect([2_000, 2_000, 1_000, 3_000].map((ms) => table.revoke('ann', ms))).toEqual([
+    true,
+    false,
+    false,
+    true,
+  ]);
+});
+
 test('it is held for as long as a credential may live, and dropped then', () => {
   const table = revocations();
   const iat = nowMs;

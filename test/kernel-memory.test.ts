@@ -67,6 +67,16 @@ test('a reading that failed leaves the last one, and is not tried again at once'
   expect(await again).toBe(await good);
 });
 
+test('where the system has no thread to read, that is no reading, and the next one counts', async () => {
+  const clock = new FakeClock();
+  const readings = [() => Promise.reject(new Error('EAGAIN')), () => Promise.resolve(FIGURES)];
+  const kernel = new KernelMemory(clock, () => readings.shift()!());
+  expect(await kernel.read(1)).toBeUndefined();
+  expect(kernel.isReading).toBe(false);
+  clock.pass(KERNEL_READING_INTERVAL_MS);
+  expect(await kernel.read(1)).toMatchObject(FIGURES);
+});
+
 test('stop waits for the thread that reads', async () => {
   const readings = new Readings();
   const { kernel } = readings;

@@ -5,7 +5,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { MessagePort, Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { LoggedEntry } from '../src/core/event.js';
 import { LOG_OUTCOME_MS_MAX, LOG_RESTART_MS_MAX } from '../src/limits.js';
@@ -143,6 +143,25 @@ describe('a thread that ends', () => {
     const next = log.append(events('a2'));
     clock.runSoon();
     expect(await next).toEqual([1]);
+    await log.close();
+  });
+
+  test('is started again, when the system has no thread for it at first', async () => {
+    const workers = spyOnThreads();
+    const reported: unknown[] = [];
+    const log = await openLmdbLog(directory, { report: (error) => reported.push(error) });
+    await log.append(events('a1'));
+    await crash(workers[0]!);
+    // A thread that is made is handed its program over a port; without one `new Worker` throws.
+    const refused = vi.spyOn(MessagePort.prototype, 'postMessage').mockImplementationOnce(() => {
+      throw new Error('EAGAIN');
+    });
+    await until('the log is up', () => refused.mock.calls.length > 0 && log.state.isUp);
+    await log.append(events('a2'));
+    expect(reported.map(String)).toEqual([
+      expect.stringContaining('the thread of the log ended'),
+      expect.stringContaining('EAGAIN'),
+    ]);
     await log.close();
   });
 

@@ -1,8 +1,11 @@
 /** The log on NATS while NATS is killed, frozen, cut off, purged, deleted, replaced. */
 import { jetstreamManager } from '@nats-io/jetstream';
-import { describe, expect, test } from 'vitest';
+import { connect } from '@nats-io/transport-node';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { SYSTEM_CLOCK, type Clock } from '../src/clock.js';
 import { HoldlineError } from '../src/errors.js';
-import { NATS_SILENT_MS_MAX } from '../src/limits.js';
+import { NATS_LOOK_MS, NATS_SILENT_MS_MAX } from '../src/limits.js';
+import { Past } from '../src/log/nats/past.js';
 import { NatsServer } from './support/nats.js';
 import { event, LogNode } from './support/nats-log.js';
 import { until } from './support/until.js';
@@ -195,6 +198,62 @@ describe('a partition', () => {
     await cut.hasEntries(10_000);
     expect(cut.ids).toEqual(ids);
     expect(await cut.log.kept('k')).toMatchObject({ digest: 'd' });
+  });
+});
+
+describe('rows beside the events', () => {
+  /** Looks at the stream five times a second. */
+  const looksOften: Clock = {
+    ...SYSTEM_CLOCK,
+    later: (ms, task) => SYSTEM_CLOCK.later(ms === NATS_LOOK_MS ? 200 : ms, task),
+  };
+  const untilMs = Date.now() + 600_000;
+
+  /** Two nodes, of which one hears of no row: no message of one ever comes to it. */
+  async function oneDeaf() {
+    const nats = await NatsServer.startWith(`authorization { users: [
+      { user: hears, password: p },
+      { user: deaf, password: p, permissions: { subscribe: { deny: "_holdline_rows.>" } } } ] }`);
+    const other = await LogNode.open(`hears:p@${nats.url}`, { clock: looksOften });
+    const deaf = await LogNode.open(`deaf:p@${nats.url}`, { clock: looksOften });
+    const told: string[] = [];
+    deaf.log.rows!.onChange = ({ key }) => told.push(key);
+    expect(await deaf.log.rows!.load('revoked')).toEqual([]);
+    const put = (key: string): Promise<void> => other.log.rows!.put('revoked', key, 'x', untilMs);
+    return { nats, deaf, told, put };
+  }
+
+  test('are told with the next look to a node that never heard of them, once', async () => {
+    const { told, put } = await oneDeaf();
+    await put('first');
+    await until('the first', () => told.length > 0);
+    await put('second');
+    await until('the second', () => told.length > 1);
+    expect(told).toEqual(['first', 'second']);
+  });
+
+  test('that cannot be read are tried again until they can, and that is said once', async () => {
+    const { deaf, told, put } = await oneDeaf();
+    const read = vi.spyOn(Past.prototype, 'read').mockRejectedValue(new Error('no leader'));
+    onTestFinished(() => read.mockRestore());
+    await put('user');
+    await until('three attempts', () => read.mock.calls.length >= 3);
+    expect([told, deaf.reports]).toEqual([[], [expect.stringMatching(/revoked.*no leader/)]]);
+    read.mockRestore();
+    await until('the row', () => told.length > 0);
+    expect(told).toEqual(['user']);
+  });
+
+  test('are kept and told again when their stream was deleted', async () => {
+    const { nats, told, put } = await oneDeaf();
+    await put('before');
+    await until('the one before', () => told.length > 0);
+    const client = await connect({ servers: nats.url, user: 'hears', pass: 'p' });
+    onTestFinished(() => client.close());
+    await (await jetstreamManager(client)).streams.delete('holdline_rows');
+    await until('it is kept', () => put('after').then(() => true));
+    await until('the one after', () => told.length > 1);
+    expect(told).toEqual(['before', 'after']);
   });
 });
 

@@ -1,9 +1,11 @@
 /** Two servers on one NATS: what is done on one counts on the other, and both outlast it. */
+import type { Msg } from '@nats-io/transport-node';
 import { SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { NatsServer } from './support/nats.js';
 import { serverForTest, type Flags, type TestServer } from './support/server.js';
+import { until } from './support/until.js';
 import { codeOf, jsonOf } from './support/wire.js';
 
 const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
@@ -14,8 +16,8 @@ async function twoServers(flags: Flags = {}): Promise<[NatsServer, TestServer, T
   return [nats, await serverForTest(all), await serverForTest(all)];
 }
 
-async function bearer(user: string): Promise<{ headers: Record<string, string> }> {
-  const iat = Math.floor(Date.now() / 1000) - 10;
+async function bearer(user: string, ageS = 10): Promise<{ headers: Record<string, string> }> {
+  const iat = Math.floor(Date.now() / 1000) - ageS;
   const token = await new SignJWT({
     sub: user,
     iat,
@@ -46,6 +48,23 @@ describe('on two servers', () => {
     await expect
       .poll(async () => (await other.request('GET', '/a?since=0&limit=9&wait=0')).status)
       .toBe(204);
+  });
+
+  test('the same requests to both at once are published and counted once', async () => {
+    const [, ...servers] = await twoServers();
+    const keys = Array.from({ length: 40 }, (_, index) => `order-${index}`);
+    await Promise.all(
+      keys.map(async (key) => {
+        const options = { headers: { 'Idempotency-Key': key } };
+        const answers = await Promise.all(servers.map((one) => one.post('a', key, options)));
+        expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+        expect(jsonOf(answers[0]!)).toEqual(jsonOf(answers[1]!));
+      }),
+    );
+    const all = await Promise.all(servers.map((server) => server.stats()));
+    const sumOf = (name: 'events_accepted_total' | 'idempotent_repeats_total'): number =>
+      all.reduce((sum, { counters }) => sum + counters[name], 0);
+    expect([sumOf('events_accepted_total'), sumOf('idempotent_repeats_total')]).toEqual([40, 40]);
   });
 
   test('a channel that was deleted is deleted to a server that starts later', async () => {
@@ -99,6 +118,32 @@ describe('on two servers', () => {
     const third = await serverForTest({ log: `nats://${nats.url}`, 'jwt-secret': SECRET });
     for (const server of [one, other, third])
       expect(codeOf(await server.request('GET', '/a?wait=0', reader))).toBe('HOLDLINE_REVOKED');
+  });
+
+  test('a revocation that comes again ends no line that was opened with a newer token', async () => {
+    const [nats, one, other] = await twoServers({ 'jwt-secret': SECRET });
+    const client = await nats.client();
+    const rows: Msg[] = [];
+    client.subscribe('_holdline_rows.>', { callback: (_error, row) => void rows.push(row) });
+    await client.flush();
+    const revoke = async (user: string): Promise<void> => {
+      const path = `/-/connections?user=${user}`;
+      const { status } = await one.request('DELETE', path, { headers: one.opsHeaders });
+      expect(status).toBe(200);
+    };
+    const old = await SseLine.open(other.port, '/a', await bearer('ada'));
+    await revoke('ada');
+    await old.waitFor('the end', () => old.endCode === 'revoked');
+    // A token of the second of the revocation is refused, too: this one is of the next.
+    const line = await SseLine.open(other.port, '/a', await bearer('ada', -1));
+    const bob = await SseLine.open(other.port, '/a', await bearer('bob'));
+    const row = await until('the row', () => rows[0]);
+    client.publish(row.subject, row.data);
+    await client.flush();
+    await revoke('bob');
+    await bob.waitFor('the end', () => bob.endCode === 'revoked');
+    expect(line.endCode).toBeUndefined();
+    line.close();
   });
 
   test('while NATS is away lines are held, publishes are refused quickly, and all goes on', async () => {

@@ -1,9 +1,15 @@
 /** `serve --workers`: processes that are killed and stopped under load. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { NdjsonLine, type SseLine } from './support/line.js';
-import { serverForTest } from './support/server.js';
-import { HttpClient } from './support/wire.js';
+import { freePort } from '../bench/ports.js';
+import { NdjsonLine, SseLine } from './support/line.js';
+import { serverForTest, TEST_FLAGS, toArguments } from './support/server.js';
+import { HttpClient, jsonOf } from './support/wire.js';
 import { Follower, isRunning, page } from './support/workers.js';
 import { until } from './support/until.js';
 
@@ -100,4 +106,63 @@ test('the lines of a dead worker can be held by the others: limits are lent, not
   process.kill(pid!, 'SIGKILL');
   await until('its lines are gone', async () => (await server.stats()).lines.open < 8);
   await open();
+});
+
+/** Children of a process, in the order in which they were started. */
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
+    .split(' ')
+    .filter((word) => word !== '')
+    .map(Number);
+}
+
+test('SIGTERM while the last workers start ends in order what the first one serves', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'holdline-log-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const flags = { log: `lmdb:${directory}`, durability: 'async', port: await freePort() };
+  const child = spawn(
+    process.execPath,
+    ['dist/main.js', 'serve', '--workers=2', ...toArguments({ ...TEST_FLAGS, ...flags })],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  let output = '';
+  child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
+  const ended = once(child, 'exit');
+  // The second one never comes to listen.
+  const second = await until('two workers', () => childrenOf(child.pid!)[1]);
+  process.kill(second, 'SIGSTOP');
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+    if (isRunning(second)) process.kill(second, 'SIGKILL');
+  });
+  const line = await SseLine.open(flags.port, '/c');
+  const client = await HttpClient.open(flags.port);
+  const answer = await client.request('POST', '/c', { body: 'x' });
+  const { id } = jsonOf(answer) as { id: number };
+  child.kill('SIGTERM');
+  await line.waitFor('the end', () => line.endCode !== undefined);
+  expect([line.endCode, line.ids]).toEqual(['draining', [id]]);
+  expect((await ended)[0]).toBe(0);
+  expect(output).not.toContain('"listening"');
+  const again = await serverForTest(flags);
+  const kept = await again.request('GET', '/c?since=0&limit=9&wait=0');
+  expect(jsonOf(kept)).toMatchObject([{ id, data: 'x' }]);
+});
+
+test('a worker that cannot start beside one that serves ends the server with its exit code, in order', async () => {
+  const port = await freePort();
+  const child = spawn(
+    process.execPath,
+    ['dist/main.js', 'serve', '--workers=2', ...toArguments({ ...TEST_FLAGS, port })],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  );
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const ended = once(child, 'exit');
+  const second = await until('two workers', () => childrenOf(child.pid!)[1]);
+  process.kill(second, 'SIGSTOP');
+  const line = await SseLine.open(port, '/c');
+  process.kill(second, 'SIGKILL');
+  await line.waitFor('the end', () => line.endCode !== undefined);
+  expect(line.endCode).toBe('draining');
+  expect((await ended)[0]).toBe(1);
 });

@@ -6,9 +6,11 @@ import { expect, onTestFinished, test } from 'vitest';
 import { SYSTEM_CLOCK } from '../src/clock.js';
 import { Hub } from '../src/core/hub.js';
 import type { LoggedEntry, NewEntry } from '../src/core/event.js';
-import type { LogRow } from '../src/core/event-log.js';
-import { makeCounters } from '../src/counters.js';
+import type { LogRow, Receipt } from '../src/core/event-log.js';
+import { Idempotency } from '../src/core/idempotency.js';
+import { makeCounters, type Counters } from '../src/counters.js';
 import { MemoryLog } from '../src/log/memory-log.js';
+import { publishOnce, type PublishRequest } from '../src/transports/publish.js';
 import { FRAME, readAppended, readPage } from '../src/workers/frames.js';
 import { Link } from '../src/workers/link.js';
 import { RingHistory } from '../src/workers/ring-history.js';
@@ -117,6 +119,18 @@ async function supervised(count = 2): Promise<{
   return { workers, supervisor, log };
 }
 
+function hubOn(log: WorkerLog, counters: Counters): Hub<object> {
+  const hub = new Hub<object>(log, SYSTEM_CLOCK, counters, {
+    replay: { events: 10, bytes: 1e6 },
+    replayTotalBytes: 1e7,
+    heartbeatMs: 10_000,
+    flushIntervalMs: 0,
+    slow: 'gap',
+  });
+  onTestFinished(() => hub.stop());
+  return hub;
+}
+
 function event(data: string, channel = 'c'): NewEntry {
   return { channel, type: 'tick', data: Buffer.from(data), json: false };
 }
@@ -218,6 +232,42 @@ test('receipts are those of all workers', async () => {
   });
 });
 
+test('the same request to two workers at once is published, counted and charged for once', async () => {
+  const { workers } = await supervised();
+  const publishers = workers.map(({ log }) => {
+    const counters = makeCounters();
+    const hub = hubOn(log, counters);
+    const idempotency = new Idempotency(log, counters);
+    const published: number[] = [];
+    const rates = {
+      isOn: true,
+      take() {},
+      published: (_source: string, n: number) => published.push(n),
+    };
+    const publish = (digest: string): Promise<Receipt> => {
+      const requestKey = { key: 'k', digest };
+      const reservation = hub.reserve('c');
+      const entries = [event('x'), event('y')];
+      const submission = { reservation, read: () => entries };
+      const request = { source: 'ann' } as PublishRequest;
+      return publishOnce({ idempotency, rates }, request, { reservation, requestKey }, () =>
+        hub.submit('c', submission, requestKey),
+      );
+    };
+    return { counters, published, publish };
+  });
+  const receipts = await Promise.all(publishers.map(({ publish }) => publish('d')));
+  const receipt = { firstId: 101, lastId: 102, count: 2, subscribers: 0 };
+  expect(receipts).toEqual([receipt, receipt]);
+  const sumOf = (name: 'events_accepted_total' | 'idempotent_repeats_total'): number =>
+    publishers.reduce((sum, { counters }) => sum + counters[name], 0);
+  expect([sumOf('events_accepted_total'), sumOf('idempotent_repeats_total')]).toEqual([2, 1]);
+  const charged = publishers.flatMap(({ published }) => published).filter((count) => count > 0);
+  expect(charged).toEqual([2]);
+  for (const { publish } of publishers)
+    await expect(publish('other')).rejects.toMatchObject({ code: 'HOLDLINE_IDEMPOTENCY_MISMATCH' });
+});
+
 test('rows of one worker reach the others, and a worker that begins later', async () => {
   const { workers } = await supervised();
   const untilMs = Date.now() + 60_000;
@@ -260,15 +310,7 @@ test('a channel whose lines in one worker take nothing waits in all, and no othe
 test('a position that another worker has told is waited for, one of no worker is not', async () => {
   const { workers, log } = await supervised();
   const worker = workers[0]!;
-  const counters = makeCounters();
-  const hub = new Hub<object>(worker.log, SYSTEM_CLOCK, counters, {
-    replay: { events: 10, bytes: 1e6 },
-    replayTotalBytes: 1e7,
-    heartbeatMs: 10_000,
-    flushIntervalMs: 0,
-    slow: 'gap',
-  });
-  onTestFinished(() => hub.stop());
+  const hub = hubOn(worker.log, makeCounters());
   await worker.log.append([event('first')]);
   expect(hub.ready(['c'], { kind: 'after', id: 101 })).toBeUndefined();
   // Committed, and not here yet.

@@ -41,13 +41,13 @@ export class Revocations {
   }
 
   /**
-   * Refuses what was issued to the user until `notBeforeMs`, which never goes back. Throws
-   * HOLDLINE_REVOCATIONS_FULL.
+   * Refuses what was issued to the user until `notBeforeMs`, which never goes back. False when it
+   * was refused already. Throws HOLDLINE_REVOCATIONS_FULL.
    */
-  revoke(user: string, notBeforeMs: number = this.#nowMs()): void {
+  revoke(user: string, notBeforeMs: number = this.#nowMs()): boolean {
     this.#dropOld();
     const before = this.#notBeforeMs.get(user);
-    if (before !== undefined && before >= notBeforeMs) return;
+    if (before !== undefined && before >= notBeforeMs) return false;
     if (before === undefined && this.#notBeforeMs.size >= REVOCATIONS_MAX) {
       throw new HoldlineError(
         'HOLDLINE_REVOCATIONS_FULL',
@@ -57,6 +57,7 @@ export class Revocations {
     // To the end, so that the first is the one to drop.
     this.#notBeforeMs.delete(user);
     this.#notBeforeMs.set(user, notBeforeMs);
+    return true;
   }
 
   /** Takes what a store has; what is revoked from now on is kept there. Rejects as it does. */

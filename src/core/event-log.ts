@@ -127,7 +127,7 @@ export interface LogRows {
   load(kind: string): Promise<readonly LogRow[]>;
   /** Resolves when the row is kept as an entry is. Rejects as {@link EventLog.append} does. */
   put(kind: string, key: string, value: string, untilMs: number): Promise<void>;
-  /** Called with each row that another server has put, where several share a log. */
+  /** Called with each row that another server has put, where several share a log; maybe again. */
   onChange: ((row: LogRow) => void) | undefined;
 }
 
@@ -162,7 +162,8 @@ export interface EventLog {
    * Commits a batch, all or nothing; resolves to the entries' ids, rising. Appends that are given
    * while others are not answered keep their order where each is of one and the same channel.
    * With `request` the receipt is committed in the same step, and the same request finds it by
-   * {@link EventLog.kept}. Rejects with HOLDLINE_LOG_UNAVAILABLE when nothing was committed, and
+   * {@link EventLog.kept}; without any ids when another process has published it meanwhile, whose
+   * receipt that finds. Rejects with HOLDLINE_LOG_UNAVAILABLE when nothing was committed, and
    * with HOLDLINE_OUTCOME_UNKNOWN when that is not known.
    */
   append(

@@ -49,9 +49,14 @@ export class Idempotency {
     }
   }
 
-  async #attempt({ key, digest }: RequestKey, publish: () => Promise<Receipt>): Promise<Receipt> {
+  async #attempt(request: RequestKey, publish: () => Promise<Receipt>): Promise<Receipt> {
+    const { key, digest } = request;
     const kept = await this.#log.kept(key);
-    if (kept === undefined) return publish();
+    if (kept === undefined) {
+      const receipt = await publish();
+      // Without events another process was first, and its receipt is kept by now.
+      return receipt.count > 0 ? receipt : this.#attempt(request, publish);
+    }
     if (kept.digest !== digest) {
       throw new HoldlineError(
         'HOLDLINE_IDEMPOTENCY_MISMATCH',

@@ -25,6 +25,7 @@ import type { Reservation } from './publish-memory.js';
 
 /** A publish that was accepted. */
 export interface Published {
+  /** Empty when another process has published the same request meanwhile. */
   readonly ids: readonly number[];
   /** Lines on the channel when the events were accepted. */
   readonly subscribers: number;
@@ -305,7 +306,8 @@ export class Intake {
         entries,
         requestKey === undefined ? undefined : { ...requestKey, subscribers },
       );
-      for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
+      if (ids.length > 0)
+        for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
       if (isKept) {
         const isWanted = channel.waitingCount > 0;
         this.#appendWindow.committed(bytes, beganMs, this.#clock.nowMs(), isWanted);

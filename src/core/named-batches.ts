@@ -219,7 +219,7 @@ export class NamedBatches {
         events,
         requestKey === undefined ? undefined : { ...requestKey, subscribers },
       );
-      this.#counters.events_accepted_total += events.length;
+      this.#counters.events_accepted_total += ids.length;
       return { ids, subscribers };
     } finally {
       goAhead(-1);

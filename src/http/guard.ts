@@ -111,9 +111,12 @@ export class Guard {
     return this.#revocations.keepIn(store);
   }
 
-  /** Another server that shares the store has revoked a user. */
-  revokedElsewhere({ user, notBeforeMs }: Revocation): void {
-    this.#revocations.revoke(user, notBeforeMs);
+  /**
+   * Another server that shares the store has revoked a user. False when that was known already.
+   * Throws HOLDLINE_REVOCATIONS_FULL.
+   */
+  revokedElsewhere({ user, notBeforeMs }: Revocation): boolean {
+    return this.#revocations.revoke(user, notBeforeMs);
   }
 
   /** Who may publish over HTTP: everyone, clients with a credential, or nobody. */

@@ -10,7 +10,7 @@ import type { CommandLine } from '../options/command-line.js';
 import { reloadSettings } from '../options/reload.js';
 import type { Settings } from '../options/table.js';
 import type { Server } from '../server/api.js';
-import type { Started } from '../workers/start.js';
+import type { Workers } from '../workers/start.js';
 
 /** Reads the configuration again, and lets the server run with it. */
 export async function reloading(
@@ -46,7 +46,7 @@ export async function reloading(
  * rest, unless there is a mistake in it.
  */
 export function reloadingWorkers(
-  { supervisor, usePolicies }: Pick<Started, 'supervisor' | 'usePolicies'>,
+  { supervisor, usePolicies }: Pick<Workers, 'supervisor' | 'usePolicies'>,
   settings: Settings,
   parse: (readFile: (path: string) => string) => CommandLine,
   log: Logger,

@@ -5,7 +5,7 @@ import { asError } from '../errors.js';
 import { workersOf, type CommandLine } from '../options/command-line.js';
 import type { Settings } from '../options/table.js';
 import { EXIT_DONE, EXIT_FAILED } from '../terminal.js';
-import { startWorkers, WorkerFailed } from '../workers/start.js';
+import { openWorkers, WorkerFailed } from '../workers/start.js';
 import { sayListening } from './announcement.js';
 import { endInOrder, signals } from './ending.js';
 import { openLog } from './program-log.js';
@@ -29,7 +29,7 @@ export async function serveWithWorkers(
     log.fatal(error, 'internal error; the server ends');
     process.exit(EXIT_FAILED);
   });
-  const starting = startWorkers({
+  const opening = openWorkers({
     args: ['serve', ...args],
     settings,
     count,
@@ -37,32 +37,36 @@ export async function serveWithWorkers(
     counters,
     say: (level, words, facts) => log[level](facts, words),
   });
-  const started = await Promise.race([starting, signalled]).catch(async (error: unknown) => {
-    if (!(error instanceof WorkerFailed)) throw error;
-    // It has said why.
+  const workers = await Promise.race([opening, signalled]);
+  if (typeof workers === 'string') {
+    opening.catch(() => {});
+    log.info({ signal: workers }, 'ended before it listened');
     await closeLog();
-    return process.exit(error.exitCode ?? EXIT_FAILED);
-  });
-  if (typeof started === 'string') {
-    starting.catch(() => {});
-    log.info({ signal: started }, 'ended before it listened');
-    await closeLog();
-    // Workers that have started end with this process.
     return EXIT_DONE;
   }
-  const { supervisor, facts, close } = started;
-  reload = reloadingWorkers(started, settings, parse, log);
-  sayListening(log, settings, madeKey, { ...facts, workers: count });
-
-  const ended = await Promise.race([signalled, supervisor.failed]).catch((error: unknown) => {
-    log.fatal(asError(error).message);
+  const { supervisor, close } = workers;
+  const serving = supervisor.start().then((facts) => {
+    reload = reloadingWorkers(workers, settings, parse, log);
+    sayListening(log, settings, madeKey, { ...facts, workers: count });
+    return supervisor.failed;
+  });
+  let exitCode = EXIT_DONE;
+  // The first of them serve while others start: all that follows is for them, too.
+  const signal = await Promise.race([signalled, serving]).catch((error: unknown) => {
+    if (error instanceof WorkerFailed) {
+      // It has said why.
+      exitCode = error.exitCode ?? EXIT_FAILED;
+    } else {
+      exitCode = EXIT_FAILED;
+      log.fatal(asError(error).message);
+    }
     return undefined;
   });
-  await endInOrder(ended, {
+  await endInOrder(signal, {
     log,
     closeLog,
     onNext,
-    drainMs: ended === undefined ? 0 : settings.drainMs,
+    drainMs: signal === undefined ? 0 : settings.drainMs,
     drain: (drainMs) => supervisor.drain(drainMs),
     kill: () => supervisor.kill(),
   });
@@ -70,5 +74,5 @@ export async function serveWithWorkers(
   onNext(() => {});
   log.info('closed');
   await closeLog();
-  return ended === undefined ? EXIT_FAILED : EXIT_DONE;
+  return exitCode;
 }

@@ -172,7 +172,8 @@ function makeServer(
     if (log.rows === undefined) return;
     const revocations = new KeptRevocations(log.rows, (revocation) => {
       try {
-        guard.revokedElsewhere(revocation);
+        // Told again, it must not end what the user has opened with a newer credential.
+        if (!guard.revokedElsewhere(revocation)) return;
       } catch (error) {
         report(error);
       }

@@ -63,8 +63,8 @@ export class Appends {
   }
 
   /**
-   * Appends entries for `from`. Rejects as the log does, with HOLDLINE_PUBLISH_BUSY without room,
-   * and with HOLDLINE_IDEMPOTENCY_MISMATCH.
+   * Appends entries for `from`; resolves as the log does, without ids when another worker has used
+   * the key of the request. Rejects as the log does, and with HOLDLINE_PUBLISH_BUSY without room.
    */
   async append(
     from: unknown,
@@ -114,15 +114,7 @@ export class Appends {
     request: AppendRequest,
   ): Promise<readonly number[]> {
     const kept = await this.#log.kept(request.key);
-    if (kept === undefined) return this.#append(from, entries, request);
-    if (kept.digest !== request.digest) {
-      throw new HoldlineError(
-        'HOLDLINE_IDEMPOTENCY_MISMATCH',
-        'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',
-      );
-    }
-    const { firstId, count } = kept.receipt;
-    return Array.from({ length: count }, (_none, index) => firstId + index);
+    return kept === undefined ? this.#append(from, entries, request) : [];
   }
 
   async #append(

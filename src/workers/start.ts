@@ -1,4 +1,4 @@
-/** Starts a server of several processes: its log, its port and its supervisor. */
+/** What a server of several processes begins with: its log, its port and its supervisor. */
 import { spawn } from 'node:child_process';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { EventLog, History } from '../core/event-log.js';
@@ -17,7 +17,7 @@ import { workerEnvironment, type Environment } from '../worker-variable.js';
 import { RingHistory } from './ring-history.js';
 import { Pool } from './shares.js';
 import { Supervisor, type SupervisorParts } from './supervisor.js';
-import type { WorkerFacts, WorkerProcess } from './worker-process.js';
+import type { WorkerProcess } from './worker-process.js';
 import { WorkerFailed } from './worker-processes.js';
 
 export { WorkerFailed };
@@ -25,7 +25,7 @@ export { WorkerFailed };
 /** A day; nothing is done then. */
 const STAYING_MS = 86_400_000;
 
-export interface StartParts {
+export interface WorkersParts {
   /** Of this program, for each worker. */
   readonly args: readonly string[];
   /** With an ops key. */
@@ -38,9 +38,9 @@ export interface StartParts {
   readonly say: SupervisorParts['say'];
 }
 
-export interface Started {
+export interface Workers {
+  /** Its workers are not started yet. */
   readonly supervisor: Supervisor;
-  readonly facts: WorkerFacts;
   /** What is kept keeps to these from now on; the workers read their own. */
   usePolicies(this: void, policies: Settings['policies']): void;
   /** Ends the log, when all workers have ended. */
@@ -48,17 +48,17 @@ export interface Started {
 }
 
 /**
- * Resolves when all workers listen. Rejects with HOLDLINE_BAD_OPTION, HOLDLINE_LISTEN or
- * HOLDLINE_BAD_LOG, and with {@link WorkerFailed} when a worker ended, which has said why.
+ * Resolves when the log is open. Rejects with HOLDLINE_BAD_OPTION, HOLDLINE_LISTEN or
+ * HOLDLINE_BAD_LOG.
  */
-export async function startWorkers({
+export async function openWorkers({
   args,
   settings,
   count,
   env,
   counters,
   say,
-}: StartParts): Promise<Started> {
+}: WorkersParts): Promise<Workers> {
   if (settings.unixSocket !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
@@ -98,14 +98,7 @@ export async function startWorkers({
     supervisor.stop();
     await log.close();
   };
-  try {
-    const facts = await supervisor.start();
-    return { supervisor, facts, usePolicies, close };
-  } catch (error) {
-    supervisor.kill();
-    await close();
-    throw error;
-  }
+  return { supervisor, usePolicies, close };
 }
 
 /** The log, open, and where its past is read. */
@@ -117,7 +110,7 @@ async function openLog(
   readonly log: EventLog;
   readonly history: History;
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
-  readonly usePolicies: Started['usePolicies'];
+  readonly usePolicies: Workers['usePolicies'];
 }> {
   // Over NATS each worker has a log of its own. What they tell each other beside it stays here.
   const isTheirs = placeOf(settings.log).kind === 'nats';

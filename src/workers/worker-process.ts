@@ -99,8 +99,9 @@ export class WorkerProcess {
     return this.#child.pid;
   }
 
+  /** Null when a signal ended it, and when it was never there. */
   get exitCode(): number | null {
-    return this.#child.exitCode;
+    return this.pid === undefined ? null : this.#child.exitCode;
   }
 
   get hasEnded(): boolean {

@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Clock } from '../clock.js';
-import { HoldlineError } from '../errors.js';
+import { asError, HoldlineError } from '../errors.js';
 import {
   WORKER_CREDIT_BYTES,
   WORKER_END_MS_MAX,
@@ -96,7 +96,7 @@ export class WorkerProcesses {
   /**
    * Starts one worker, and when it listens the others. Resolves with what the first one says when
    * all listen. Rejects with {@link WorkerFailed} when a worker ends before it listens, which has
-   * said why.
+   * said why, and with HOLDLINE_LISTEN when the system does not start one.
    */
   async start(): Promise<WorkerFacts> {
     this.#pingLater();
@@ -141,9 +141,11 @@ export class WorkerProcesses {
     this.#tellChange();
   }
 
+  /** Throws HOLDLINE_LISTEN when the system has no memory or no descriptors for the process. */
   #spawn(place: number): WorkerProcess {
-    this.#spawned++;
     const { owner, start, clock, credit } = this.#parts;
+    const child = startChild(start);
+    this.#spawned++;
     const toOwner: WorkerOwner = {
       append: (from, append) => owner.append(from, append),
       lines: (from, frame) => owner.lines(from, frame),
@@ -153,7 +155,7 @@ export class WorkerProcesses {
     };
     const which = { place, spawn: this.#spawned };
     const worker = new WorkerProcess(
-      start(),
+      child,
       which,
       toOwner,
       clock,
@@ -196,22 +198,43 @@ export class WorkerProcesses {
     this.#tellChange();
     if (this.#isEnding) return;
     // One that never served at the start: whoever waits for it ends the server.
-    if (servedMs === 0 && this.#restarts.total === 0 && worker.spawn <= count) return;
-    const pauseMs = worker.isEnding
-      ? 0
-      : this.#restarts.died(place, servedMs, this.servingCount > 0);
-    say(worker.isEnding ? 'info' : 'error', `a worker ${how}`, { worker: place, pid, pauseMs });
-    if (pauseMs === undefined) {
+    if (servedMs === 0 && this.#restarts.total === 0 && worker.spawn <= count) {
+      // It says why itself, if it was ever there.
+      if (pid === undefined) say('error', `a worker ${how}`, { worker: place });
+      return;
+    }
+    if (worker.isEnding) {
+      say('info', `a worker ${how}`, { worker: place, pid, pauseMs: 0 });
+      this.#spawnLater(place, 0);
+    } else {
+      this.#died(place, servedMs, `a worker ${how}`, pid);
+    }
+  }
+
+  /** Another one is started in its place, if that may help. */
+  #died(place: number, servedMs: number, words: string, pid?: number): void {
+    const pauseMs = this.#restarts.died(place, servedMs, this.servingCount > 0);
+    this.#parts.say('error', words, { worker: place, pid, pauseMs });
+    if (pauseMs !== undefined) {
+      this.#spawnLater(place, pauseMs);
+    } else {
       this.#failed(
         new HoldlineError(
           'HOLDLINE_LISTEN',
           'workers end again and again soon after their start; what they said is in the log',
         ),
       );
-      return;
     }
+  }
+
+  #spawnLater(place: number, pauseMs: number): void {
     this.#parts.clock.later(pauseMs, () => {
-      if (!this.#isEnding) this.#spawn(place);
+      if (this.#isEnding) return;
+      try {
+        this.#spawn(place);
+      } catch (error) {
+        this.#died(place, 0, asError(error).message);
+      }
     });
   }
 
@@ -247,6 +270,20 @@ export class WorkerProcesses {
       if (worker.isSilent) owner.silent();
     }
   }
+}
+
+/** Starts the process. Throws HOLDLINE_LISTEN when it is not there, or has no pipe. */
+function startChild(start: () => ChildProcess): ChildProcess {
+  let problem = 'no file descriptors are left';
+  try {
+    const child = start();
+    if ((child.stdio as unknown) !== undefined) return child;
+    // What it is to say is said here.
+    child.on('error', () => {});
+  } catch (error) {
+    problem = asError(error).message;
+  }
+  throw new HoldlineError('HOLDLINE_LISTEN', `a worker could not be started: ${problem}`);
 }
 
 /** A worker ended before it listened. It has said why. */

@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { backOffMs } from '../../back-off.js';
 import type { Clock } from '../../clock.js';
 import type { KeepPolicy } from '../../core/event-log.js';
+import { asError } from '../../errors.js';
 import { LOG_EXIT_MS_MAX, LOG_RESTART_MS, LOG_RESTART_MS_MAX } from '../../limits.js';
 import { EndGate } from './end-gate.js';
 import type { FromThread, ThreadData, ToThread } from './messages.js';
@@ -65,6 +66,15 @@ export class ThreadHandle {
   };
 
   #start(): void {
+    try {
+      this.#startThread();
+    } catch (error) {
+      // The system has no thread for it.
+      this.#ended(asError(error).message);
+    }
+  }
+
+  #startThread(): void {
     this.#gate = new EndGate();
     const data: ThreadData = { ...this.#data, gateWord: this.#gate.word };
     const worker = new Worker(new URL('./thread.js', import.meta.url), {
@@ -82,10 +92,13 @@ export class ThreadHandle {
     });
     worker.on('exit', () => {
       if (this.#worker === worker) this.#worker = undefined;
-      if (this.#isStopped) return;
-      const pauseMs = backOffMs(this.#ends++, LOG_RESTART_MS, LOG_RESTART_MS_MAX);
-      this.#cancelRestart = this.#clock.later(pauseMs, () => this.#start());
-      this.#events.ended(words);
+      if (!this.#isStopped) this.#ended(words);
     });
+  }
+
+  #ended(words: string): void {
+    const pauseMs = backOffMs(this.#ends++, LOG_RESTART_MS, LOG_RESTART_MS_MAX);
+    this.#cancelRestart = this.#clock.later(pauseMs, () => this.#start());
+    this.#events.ended(words);
   }
 }

@@ -25,11 +25,14 @@ export class Appends {
     this.#subjects = subjects;
   }
 
-  /** Resolves to the ids when the stream has all entries. Rejects as the log does. */
+  /**
+   * Resolves to the ids when the stream has all entries, and whether it had all of them before.
+   * Rejects as the log does.
+   */
   async append(
     entries: readonly NewEntry[],
     request?: RequestKey & { readonly subscribers: number },
-  ): Promise<readonly number[]> {
+  ): Promise<{ readonly ids: readonly number[]; readonly isRepeat: boolean }> {
     const acks =
       request === undefined
         ? await this.#publisher.publish(
@@ -37,7 +40,8 @@ export class Appends {
             laneOf(entries),
           )
         : await this.#appendOnce(entries, request);
-    return acks.map(({ id }) => id);
+    const isRepeat = acks.every((ack) => ack.isRepeat && !ack.isResent);
+    return { ids: acks.map(({ id }) => id), isRepeat };
   }
 
   #message(entry: NewEntry): OutgoingMessage {

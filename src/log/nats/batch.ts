@@ -6,6 +6,8 @@ export interface Ack {
   readonly id: number;
   /** It had it before, under the same message id. */
   readonly isRepeat: boolean;
+  /** It was sent more than once: what the stream had before may be of the first time. */
+  readonly isResent: boolean;
 }
 
 export class Batch {

@@ -17,7 +17,7 @@ import {
   type LoseIds,
   type RequestKey,
 } from '../../core/event-log.js';
-import { HoldlineError } from '../../errors.js';
+import { asError, HoldlineError } from '../../errors.js';
 import {
   IDEMPOTENCY_MS,
   NATS_RECEIPTS_READ_MAX,
@@ -72,6 +72,8 @@ export class NatsLog implements EventLog {
   /** Why the stream cannot be used until this server is started again. */
   #fault = '';
   #receiptsRead: Promise<void> | undefined;
+  /** The last attempt to read what rows other servers have put has failed, which was reported. */
+  #areRowsBehind = false;
   #isClosed = false;
 
   /** Throws HOLDLINE_BAD_OPTION. */
@@ -182,10 +184,11 @@ export class NatsLog implements EventLog {
   ): Promise<readonly number[]> {
     const { appends } = this.#takingEntries();
     if (entries.length === 0) return [];
-    const ids = await appends.append(entries, request);
+    const { ids, isRepeat } = await appends.append(entries, request);
     // What is committed is told, even if this server has not seen it in time.
     await this.#arrivals.of(Math.max(...ids), NATS_TAIL_WAIT_MS_MAX);
-    return ids;
+    const hasReceipt = request !== undefined && this.#receipts.get(request.key) !== undefined;
+    return isRepeat && hasReceipt ? [] : ids;
   }
 
   /** Of requests that this server has seen in the stream, whichever server took them. */
@@ -263,8 +266,12 @@ export class NatsLog implements EventLog {
     });
     const watch = new StreamWatch(manager, info, clock, {
       isConnected,
-      looked: (firstId, newestId) => tail.compare(firstId, newestId),
+      looked: (firstId, newestId) => {
+        tail.compare(firstId, newestId);
+        void this.#catchUp(rows);
+      },
     });
+    const rows = new NatsRows(nats, manager, this.#options, clock);
     const past = new Past(nats, manager, stream, clock);
     this.#arrivals.arrived(lastId);
     return {
@@ -272,7 +279,7 @@ export class NatsLog implements EventLog {
       marks,
       seenIds,
       past,
-      rows: new NatsRows(nats, manager, this.#options, clock),
+      rows,
       publisher,
       appends: new Appends(publisher, manager, stream, subjects),
       tail,
@@ -350,7 +357,20 @@ export class NatsLog implements EventLog {
     opened.watch.back();
     opened.publisher.resend();
     void opened.tail.restart();
-    void opened.rows.catchUp().catch(() => {});
+  }
+
+  /** With each look at the stream: so it is tried again, and soon when NATS is back. */
+  async #catchUp(rows: NatsRows): Promise<void> {
+    try {
+      await rows.catchUp();
+      this.#areRowsBehind = false;
+    } catch (error) {
+      if (!this.#areRowsBehind && !this.#isClosed)
+        this.#report(
+          `what other servers have revoked cannot be read, and is tried again: ${asError(error).message}`,
+        );
+      this.#areRowsBehind = true;
+    }
   }
 
   /** Somebody deleted the stream: a new one starts above all ids that were given. */

@@ -42,6 +42,7 @@ interface Item {
   readonly bytes: number;
   /** When it was handed to the publisher, and then when it was sent first. */
   sinceMs: number;
+  isResent: boolean;
 }
 
 const CHECK_MS = 100;
@@ -101,7 +102,7 @@ export class Publisher {
       const lane = this.#lane(laneName);
       for (const [index, message] of messages.entries()) {
         const bytes = message.data.length + NATS_MESSAGE_OVERHEAD_BYTES;
-        lane.push({ batch, lane, index, message, bytes, sinceMs });
+        lane.push({ batch, lane, index, message, bytes, sinceMs, isResent: false });
       }
       this.#ready.add(lane);
       this.#send();
@@ -112,7 +113,10 @@ export class Publisher {
   /** The connection is back: what was on its way may be lost, and is sent again. */
   resend(): void {
     this.#lastAnswerMs = this.#clock.nowMs();
-    for (const [token, item] of this.#inFlight) this.#write(token, item);
+    for (const [token, item] of this.#inFlight) {
+      item.isResent = true;
+      this.#write(token, item);
+    }
     this.#send();
   }
 
@@ -189,7 +193,7 @@ export class Publisher {
     if (item === undefined) return;
     const nowMs = this.#clock.nowMs();
     this.#lastAnswerMs = nowMs;
-    const ack = readAnswer(answer);
+    const ack = readAnswer(answer, item.isResent);
     if (ack === NOBODY) this.#owner.nobody(NOBODY);
     if (typeof ack === 'string') {
       item.batch.failed(ack);
@@ -270,7 +274,7 @@ export class Publisher {
 }
 
 /** What the stream said to a message: that it has it, or why it does not. */
-function readAnswer(answer: Msg): Ack | string {
+function readAnswer(answer: Msg, isResent: boolean): Ack | string {
   if (answer.headers?.code === 503) return NOBODY;
   try {
     const { seq, duplicate, error } = answer.json<{
@@ -279,7 +283,7 @@ function readAnswer(answer: Msg): Ack | string {
       readonly error?: { readonly description?: string };
     }>();
     if (error !== undefined) return `NATS refuses it (${error.description ?? 'without a reason'})`;
-    if (seq !== undefined) return { id: seq, isRepeat: duplicate === true };
+    if (seq !== undefined) return { id: seq, isRepeat: duplicate === true, isResent };
   } catch {
     // Said below.
   }

@@ -1,7 +1,8 @@
 /**
  * What is kept beside the events, such as revocations: a stream of its own, which keeps the last
- * message of each subject and forgets none for its age. Every node hears of each row at once, and
- * reads all rows again when its connection was lost.
+ * message of each subject and forgets none for its age. Every node hears of each row at once, by a
+ * message that comes once or, where NATS is divided, never: so it also looks now and then whether
+ * the stream has more, and reads that.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -16,9 +17,12 @@ import type { LogRow, LogRows } from '../../core/event-log.js';
 import { asError, HoldlineError } from '../../errors.js';
 import { NATS_RECONNECT_MS, NATS_REQUEST_MS_MAX, NATS_STREAM_MS_MAX } from '../../limits.js';
 import { Past } from './past.js';
+import { isStreamMissing } from './stream.js';
 import { unavailable } from './unavailable.js';
 
 const PULL_BYTES = 1024 * 1024;
+
+type Row = LogRow & { readonly node: string };
 
 export class NatsRows implements LogRows {
   onChange: ((row: LogRow) => void) | undefined;
@@ -32,9 +36,10 @@ export class NatsRows implements LogRows {
   readonly #heard: Subscription;
   /** Who put a row: what this node has put is no news to it. */
   readonly #node = crypto.randomUUID();
-  /** Kinds that somebody has loaded. */
-  readonly #kinds = new Set<string>();
   #isMade = false;
+  /** The message up to which all rows are known here; undefined while nobody wants them. */
+  #readThrough: number | undefined;
+  #isCatchingUp = false;
   #isClosed = false;
 
   constructor(
@@ -58,11 +63,10 @@ export class NatsRows implements LogRows {
   }
 
   /**
-   * Tries again for NATS_STREAM_MS_MAX: a server must not go on without the rows, neither at its
-   * start nor when its connection is back, because NATS was busy for a moment.
+   * Tries again for NATS_STREAM_MS_MAX: a server must not start without the rows because NATS was
+   * busy for a moment.
    */
   async load(kind: string): Promise<readonly LogRow[]> {
-    this.#kinds.add(kind);
     for (const untilMs = this.#clock.nowMs() + NATS_STREAM_MS_MAX; ;) {
       try {
         return await this.#loadNow(kind);
@@ -77,9 +81,23 @@ export class NatsRows implements LogRows {
 
   async #loadNow(kind: string): Promise<readonly LogRow[]> {
     await this.#make();
-    const reading = await this.#past.read(`${this.#root}.${kind}.*`, 0);
+    const lastId = await this.#lastId();
+    const rows = await this.#read(`${kind}.*`, 0);
+    // What was put meanwhile is heard, or read with the next look.
+    this.#readThrough ??= lastId;
+    return rows;
+  }
+
+  async #lastId(): Promise<number> {
+    const { state } = await this.#manager.streams.info(this.#stream);
+    return state.last_seq;
+  }
+
+  /** Rows that count, behind a message of the stream. */
+  async #read(subjects: string, after: number): Promise<readonly Row[]> {
+    const reading = await this.#past.read(`${this.#root}.${subjects}`, after);
     try {
-      const rows: LogRow[] = [];
+      const rows: Row[] = [];
       for (;;) {
         const messages = await reading.next(Infinity, PULL_BYTES);
         if (messages.length === 0) return rows;
@@ -114,9 +132,27 @@ export class NatsRows implements LogRows {
     if (error !== undefined) throw unavailable(error.description ?? 'NATS refuses it');
   }
 
-  /** The connection is back: rows may have been put meanwhile. */
+  /**
+   * Tells the rows that the stream has got since they were read last, those that were heard among
+   * them. One question where there are none. Rejects when NATS does not answer: try it again later.
+   */
   async catchUp(): Promise<void> {
-    for (const kind of this.#kinds) for (const row of await this.load(kind)) this.onChange?.(row);
+    const before = this.#readThrough;
+    if (before === undefined || this.#isCatchingUp || this.#isClosed) return;
+    this.#isCatchingUp = true;
+    try {
+      await this.#make();
+      const lastId = await this.#lastId();
+      // A stream that was made again counts from 1.
+      if (lastId !== before)
+        for (const row of await this.#read('>', lastId > before ? before : 0)) this.#tell(row);
+      this.#readThrough = lastId;
+    } catch (error) {
+      if (isStreamMissing(error)) this.#isMade = false;
+      throw error;
+    } finally {
+      this.#isCatchingUp = false;
+    }
   }
 
   close(): void {
@@ -126,7 +162,11 @@ export class NatsRows implements LogRows {
 
   #hear(data: Uint8Array): void {
     const row = rowOf(data);
-    if (row !== undefined && row.node !== this.#node) this.onChange?.(row);
+    if (row !== undefined) this.#tell(row);
+  }
+
+  #tell(row: Row): void {
+    if (row.node !== this.#node) this.onChange?.(row);
   }
 
   /** The same configuration may be made again, by any node. */
@@ -145,11 +185,11 @@ export class NatsRows implements LogRows {
   }
 }
 
-function rowOf(data: Uint8Array): (LogRow & { readonly node: string }) | undefined {
+function rowOf(data: Uint8Array): Row | undefined {
   try {
-    const { node, kind, key, value, untilMs } = JSON.parse(Buffer.from(data).toString()) as Partial<
-      LogRow & { readonly node: string }
-    >;
+    const { node, kind, key, value, untilMs } = JSON.parse(
+      Buffer.from(data).toString(),
+    ) as Partial<Row>;
     const isRow =
       typeof kind === 'string' &&
       typeof key === 'string' &&

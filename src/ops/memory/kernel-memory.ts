@@ -59,7 +59,9 @@ export class KernelMemory {
     const nowMs = this.#clock.nowMs();
     if (nowMs - this.#triedMs < KERNEL_READING_INTERVAL_MS) return Promise.resolve(this.#latest);
     this.#triedMs = nowMs;
-    this.#reading = this.#read(port).then((figures) => {
+    // Rejects where the system has no thread for it, which is no reading either.
+    const reading = this.#read(port).catch(() => undefined);
+    this.#reading = reading.then((figures) => {
       if (figures !== undefined) this.#latest = { ...figures, atMs: nowMs };
       this.#reading = undefined;
       return this.#latest;
