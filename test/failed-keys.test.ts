@@ -35,6 +35,16 @@ describe('an address', () => {
     expect(counters.failed_keys_total).toBe(FAILED_KEYS_MAX + 7);
   });
 
+  test('is served with wrong keys beside what needs none, until it had a few', () => {
+    const address = { shown: '10.0.0.1', network: '10.0.0.1' };
+    for (let i = 0; i < FAILED_KEYS_MAX; i++) expect(keys.tolerates(address)).toBe(true);
+    expect(keys.tolerates(address)).toBe(false);
+    expect(counters.failed_keys_total).toBe(FAILED_KEYS_MAX);
+    expect(fail('10.0.0.1', 1)).toBe(1);
+    clock.pass(FAILED_KEYS_MS);
+    expect(keys.tolerates(address)).toBe(true);
+  });
+
   test('is its network: the rest of an IPv6 address is for the client to choose', () => {
     const network = '2001:db8:0:1::/64';
     for (let i = 0; i < FAILED_KEYS_MAX; i++) keys.failed({ shown: `2001:db8:0:1::${i}`, network });

@@ -5,7 +5,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { CLOSE_LINGER_MS_MAX } from '../src/limits.js';
 import { SseLine } from './support/line.js';
-import { sharedHosted } from './support/hosted.js';
+import { hostedForTest, sharedHosted } from './support/hosted.js';
 import type { ServerUnderTest } from './support/server-under-test.js';
 import {
   codeOf,
@@ -15,6 +15,7 @@ import {
   ResponseReader,
   type ResponseHead,
 } from './support/wire.js';
+import { handshakeBytes } from './support/websocket.js';
 
 const server = sharedHosted({ 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' });
 
@@ -327,6 +328,24 @@ test('an upload that comes too slowly is told 408 before uWebSockets closes in s
 });
 
 describe('wrong keys', () => {
+  test('of WebSockets that may read without one are guesses, too: past a few the handshake is 429', async () => {
+    const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'k' });
+    const shake = async (key: string): Promise<string> => {
+      const connection = await RawConnection.open(server.port);
+      onTestFinished(() => connection.destroy());
+      connection.send(handshakeBytes(server.port, '/c', { Authorization: `Bearer ${key}` }));
+      await connection.waitFor('an answer', () => connection.text.includes('\r\n\r\n'));
+      return connection.text.slice('HTTP/1.1 '.length).slice(0, 3);
+    };
+    const statuses: string[] = [];
+    for (let i = 0; i < 12; i++) statuses.push(await shake(`wrong${i}`));
+    expect(statuses).toEqual([...Array.from({ length: 10 }, () => '101'), '429', '429']);
+    expect(await shake('k')).toBe('101');
+    const { counters } = await server.stats();
+    expect(counters.failed_keys_total).toBe(12);
+    expect(counters.refused['HOLDLINE_TOO_MANY_KEYS']).toBe(2);
+  });
+
   const guessed = sharedHosted({ 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' });
 
   test('past a few from one address are told 429 and closed, are counted and logged, and a right one is served at once', async () => {

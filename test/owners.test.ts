@@ -127,6 +127,27 @@ test('users, addresses, ids and ends are those of the open lines, and counts go 
   );
 });
 
+test('lines of a credential whose user the program calls otherwise are found by both names', () => {
+  const owners = new Owners();
+  const handlesOf = (user: string): number[] => {
+    const found: number[] = [];
+    owners.eachOfUser(user, (handle) => found.push(handle));
+    return found;
+  };
+  owners.add(0, { ...NOBODY, user: '42', credentialUser: 'ada' });
+  owners.add(1, { ...NOBODY, user: 'ada', credentialUser: 'ada' });
+  owners.add(2, { ...NOBODY, user: undefined, credentialUser: 'ada' });
+  owners.add(3, { ...NOBODY, user: '42' });
+  expect([handlesOf('ada').sort((a, b) => a - b), handlesOf('42')]).toEqual([
+    [0, 1, 2],
+    [0, 3],
+  ]);
+  expect([owners.linesOfUser('ada'), owners.linesOfUser('42')]).toEqual([1, 2]);
+  for (const handle of [0, 2]) owners.remove(handle);
+  owners.add(0, NOBODY);
+  expect([handlesOf('ada'), handlesOf('42')]).toEqual([[1], [3]]);
+});
+
 test('no id is found that nobody has', () => {
   const owners = new Owners();
   owners.add(0, NOBODY);

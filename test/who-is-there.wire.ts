@@ -23,7 +23,9 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close({ drainMs: 0 })));
 });
 
-async function listening(): Promise<{ server: Server; port: number }> {
+async function listening(
+  options: Parameters<typeof createServer>[0] = {},
+): Promise<{ server: Server; port: number }> {
   const server = createServer({
     port: 0,
     firstId: 1,
@@ -34,6 +36,7 @@ async function listening(): Promise<{ server: Server; port: number }> {
     openSubscribe: true,
     // All lines of these tests come from one address.
     maxConnections: 5_000,
+    ...options,
   });
   servers.push(server);
   const { port } = await server.listen();
@@ -206,6 +209,18 @@ describe('to end', () => {
     expect(bob.closed).toBe(false);
     const { counters } = server.stats();
     expect([counters.closed.revoked, counters.revocations_total]).toEqual([1_000, 2]);
+  });
+
+  test('a user whom the program calls otherwise: the lines of their credential end', async () => {
+    const authorize = (): { allow: true; user: string } => ({ allow: true, user: '42' });
+    const { server, port } = await listening({ authorize });
+    const own = await line(port, '/c', bearer(await tokenOf('ada')));
+    const other = await line(port, '/c', bearer(await tokenOf('bob')));
+    expect(jsonOf(await end(port, '?user=ada'))).toEqual({ ended: 1, user: 'ada' });
+    const id = await server.channel('c').publish({ data: 'only for bob' });
+    await other.waitForId(id);
+    await own.waitForEnd();
+    expect([own.endCode, own.ids]).toEqual(['revoked', []]);
   });
 
   test.each([

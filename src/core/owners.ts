@@ -10,7 +10,7 @@
  *   endCodes[handle]    Uint8    1 B
  *
  * A distinct user or address costs about 100 B more on V8's heap, its text and a map entry, while
- * some line has it.
+ * some line has it, and so does each line whose credential has another user.
  */
 import { copyInto } from './line-table.js';
 import { NO_NAME, Tally } from './tally.js';
@@ -26,6 +26,8 @@ export type TimedEnd = (typeof TIMED_ENDS)[number];
 export interface Owner {
   /** The person or program behind it. */
   readonly user: string | undefined;
+  /** The user of its credential; absent where it is `user`. */
+  readonly credentialUser?: string | undefined;
   /** Address as limits count it (IPv6 by /64); empty where it is exempt or unknown. */
   readonly address: string;
   /** Address as hooks and operators see it; absent where it is `address`. */
@@ -60,6 +62,8 @@ export class Owners {
   readonly #users = new Tally();
   readonly #addresses = new Tally();
   readonly #shown = new Tally();
+  /** By handle, where the credential has another user. */
+  readonly #credentialUsers = new Map<number, string>();
   /** Ids given so far; they count up from 1 for the life of the process. */
   #lastId = 0;
   /** Handles up to this one have been in use. */
@@ -100,7 +104,9 @@ export class Owners {
   add(handle: number, owner: Owner): void {
     if (handle >= this.#ids.length) this.#grow();
     if (handle >= this.#handles) this.#handles = handle + 1;
-    const { user, address, shownAddress = address } = owner;
+    const { user, credentialUser = user, address, shownAddress = address } = owner;
+    if (credentialUser !== undefined && credentialUser !== user)
+      this.#credentialUsers.set(handle, credentialUser);
     this.#ids[handle] = ++this.#lastId;
     this.#userOf[handle] = user === undefined ? NO_NAME : this.#users.add(user);
     this.#addressOf[handle] = address === '' ? NO_NAME : this.#addresses.add(address);
@@ -120,6 +126,7 @@ export class Owners {
     if (user !== NO_NAME) this.#users.remove(user);
     if (address !== NO_NAME) this.#addresses.remove(address);
     if (shown !== NO_NAME) this.#shown.remove(shown);
+    this.#credentialUsers.delete(handle);
     this.#ids[handle] = 0;
     this.#userOf[handle] = NO_NAME;
     this.#endSeconds[handle] = NEVER;
@@ -166,8 +173,12 @@ export class Owners {
     return id > 0 ? this.#ids.indexOf(id) : -1;
   }
 
-  /** Calls `each` with the handle of every line of the user. Walks all handles, about 3 ns each. */
+  /**
+   * Calls `each` with the handle of every line of the user, or of a credential of the user. Walks
+   * all handles, about 3 ns each.
+   */
   eachOfUser(user: string, each: (handle: number) => void): void {
+    for (const [handle, name] of this.#credentialUsers) if (name === user) each(handle);
     const index = this.#users.indexOf(user);
     if (index === NO_NAME) return;
     for (let handle = 0, left = this.linesOfUser(user); left > 0; handle++) {

@@ -74,6 +74,20 @@ export class FailedKeys {
     );
   }
 
+  /**
+   * Counts a wrong key of a request that is served without the right it would give. False, and
+   * nothing is counted, where the request is to be refused for it.
+   */
+  tolerates(address: Pick<ClientAddress, 'network' | 'shown'>): boolean {
+    const failures = this.#byAddress.get(address.network);
+    const isOver =
+      failures !== undefined &&
+      failures.count >= FAILED_KEYS_MAX &&
+      this.#clock.nowMs() - failures.sinceMs < FAILED_KEYS_MS;
+    if (!isOver) this.failed(address);
+    return !isOver;
+  }
+
   /** Calls `refuse` after HELD_GUESS_MS, or at once if HELD_GUESSES_MAX are held back already. */
   holdBack(refuse: () => void): void {
     if (this.#heldBack >= HELD_GUESSES_MAX) {

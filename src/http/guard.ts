@@ -350,17 +350,17 @@ export class Guard {
 
   /**
    * What the client of a WebSocket may publish, by the header of its handshake: a cookie or a
-   * ticket is for reading. `reader` is whom the line was opened for. Calls `wrongKey` for a wrong
-   * one.
+   * ticket is for reading. `reader` is whom the line was opened for. Throws for a wrong one that is
+   * not tolerated.
    */
-  rightToPublish(head: Head, reader: Rights, wrongKey: () => void): RightToPublish {
+  rightToPublish(head: Head, reader: Rights, toleratesWrongKey: () => boolean): RightToPublish {
     const { anonymous } = this.#credentials;
     let rights: Rights;
     try {
       rights = this.publisherOn(head, reader);
       this.#checkPublishesSomewhere(rights);
     } catch (error) {
-      if (error instanceof BadCredential) wrongKey();
+      if (error instanceof BadCredential && !toleratesWrongKey()) throw error;
       return error as HoldlineError;
     }
     const isEverything = rights.reach('publish') === 'all' || anonymous.reach('publish') === 'all';

@@ -231,7 +231,7 @@ export class Subscribing {
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
     return (grant) => {
       const { channels, rights } = grant;
-      const mayPublish = guard.rightToPublish(head, rights, () => failedKeys.failed(address));
+      const mayPublish = guard.rightToPublish(head, rights, () => failedKeys.tolerates(address));
       const owner = ownerOf(grant, address);
       const source =
         rates.isOn && !(mayPublish instanceof HoldlineError)
@@ -284,7 +284,7 @@ function rethrow(error: unknown): never {
 
 /** Whose a line is, by what it was granted, and where it comes from. */
 function ownerOf({ rights, user, endsAtMs }: Grant, { group, shown }: ClientAddress): Owner {
-  const from = { address: group, shownAddress: shown };
+  const from = { address: group, shownAddress: shown, credentialUser: rights.user };
   if (user === undefined && endsAtMs === Infinity) return { ...NOBODY, ...from };
   const isTicket = rights.credential.startsWith('ticket:') && endsAtMs === rights.expiresAtMs;
   return { user, ...from, endsAtMs, endsWith: isTicket ? 'ticket-expired' : 'expired' };
