@@ -518,6 +518,17 @@ describe('a stream', () => {
 });
 
 describe('pauses', () => {
+  it('are no storm when something asks for one that is longer than a timer can be', async () => {
+    open({ silentMs: Infinity });
+    (await request(1)).respond(
+      new Response(null, { status: 503, headers: { 'Retry-After': '3000000' } }),
+    );
+    (await requestAfter(2 ** 31 - 1)).stream(1);
+    await asksNothing();
+    vi.advanceTimersByTime(2 ** 31 - 2);
+    await asksNothing();
+  });
+
   it('double up to 30 s while nothing answers, and begin again after it was open', async () => {
     const { told } = open({ transport: 'sse' });
     (await request(1)).cut();
@@ -569,6 +580,52 @@ describe('pauses', () => {
     await until('closed', () => source.readyState === 2);
     expect(vi.getTimerCount()).toBe(0);
   });
+});
+
+describe('JSON', () => {
+  const json = fc.oneof(
+    fc.constantFrom(
+      '{"id":9007199254740993,"x":1.0}',
+      '{"a":1,"a":2}',
+      '1e400',
+      '[{"a":"\\"}"},[]]',
+      '{ "data" : ",\\"data\\":" }',
+      '{"event":"x","data":[{"data":"]"}]}',
+      '-0.0',
+    ),
+    fc.jsonValue().map((value) => JSON.stringify({ value })),
+  );
+  const events = fc.array(fc.record({ data: json, event: fc.constantFrom('', 'notice') }), {
+    minLength: 1,
+    maxLength: 5,
+  });
+  const textOf = (id: number, event: string, data: string): string =>
+    `{"id":${id},"channel":"c",${event && `"event":"${event}",`}"data":${data}}`;
+  const check = async (
+    list: { readonly data: string; readonly event: string }[],
+    transport: 'sse' | 'long-poll',
+  ): Promise<void> => {
+    asked = [];
+    const { source, told } = open({ transport });
+    const texts = list.map(({ data, event }, i) => textOf(i + 1, event, data));
+    const one = await request(1);
+    if (transport === 'sse') {
+      one.head();
+      for (const [i, text] of texts.entries()) one.send(`id: ${i + 1}\ndata: ${text}\n\n`);
+    } else {
+      const gap = '{"gap":{"after":null,"before":1},';
+      one.respond(new Response(`[${gap}${texts.join(',').slice(1)}]`));
+    }
+    const isEvent = (words: string): boolean => !/^(?:open|gap|error)/.test(words);
+    await until('all', () => told.filter(isEvent).length === list.length);
+    source.close();
+    const wanted = list.map(({ data, event }, i) => `${event || 'message'} ${data} ${i + 1} c`);
+    expect(told.filter(isEvent)).toEqual(wanted);
+  };
+
+  it.each(['sse', 'long-poll'] as const)('is handed on as it was published over %s', (transport) =>
+    fc.assert(fc.asyncProperty(events, (list) => check(list, transport))),
+  );
 });
 
 describe('a poll', () => {

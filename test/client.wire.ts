@@ -179,7 +179,7 @@ describe('over a stream', () => {
       { type: 'notice', data: 'one\r\nline more', lastEventId: '1', channel: 'a', origin },
       {
         type: 'message',
-        data: '{"n":2,"deep":[true,"é"]}',
+        data: '{"n": 2, "deep": [true, "é"]}',
         lastEventId: '2',
         channel: 'b',
         origin,

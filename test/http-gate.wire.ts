@@ -329,11 +329,11 @@ test('an upload that comes too slowly is told 408 before uWebSockets closes in s
 
 describe('wrong keys', () => {
   test('of WebSockets that may read without one are guesses, too: past a few the handshake is 429', async () => {
-    const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'k' });
+    const own = await hostedForTest({ 'open-publish': false, 'publish-key': 'k' });
     const shake = async (key: string): Promise<string> => {
-      const connection = await RawConnection.open(server.port);
+      const connection = await RawConnection.open(own.port);
       onTestFinished(() => connection.destroy());
-      connection.send(handshakeBytes(server.port, '/c', { Authorization: `Bearer ${key}` }));
+      connection.send(handshakeBytes(own.port, '/c', { Authorization: `Bearer ${key}` }));
       await connection.waitFor('an answer', () => connection.text.includes('\r\n\r\n'));
       return connection.text.slice('HTTP/1.1 '.length).slice(0, 3);
     };
@@ -341,7 +341,7 @@ describe('wrong keys', () => {
     for (let i = 0; i < 12; i++) statuses.push(await shake(`wrong${i}`));
     expect(statuses).toEqual([...Array.from({ length: 10 }, () => '101'), '429', '429']);
     expect(await shake('k')).toBe('101');
-    const { counters } = await server.stats();
+    const { counters } = await own.stats();
     expect(counters.failed_keys_total).toBe(12);
     expect(counters.refused['HOLDLINE_TOO_MANY_KEYS']).toBe(2);
   });

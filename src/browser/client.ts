@@ -21,7 +21,8 @@ export interface End {
 }
 
 /**
- * A MessageEvent. `data` is the published text, or JSON as text; `lastEventId` is its id. The
+ * A MessageEvent. `data` is the published text, or JSON as it was published (a string alone: its
+ * text); `lastEventId` is its id. The
  * server's own events `gap` and `end` have a {@link Gap} or an {@link End} as JSON and no channel.
  */
 export interface HoldlineEvent extends Event {
@@ -117,6 +118,27 @@ const POLLING_MS = 60_000;
  * twice that time.
  */
 const NOT_HELD_MS_MAX = 500;
+
+/** A longer timer would end at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+const DATA = ',"data":';
+
+/** Strings and brackets of JSON. */
+const TOKENS = /"(?:[^"\\]+|\\.)*"|[[\]{}]/g;
+
+/** The texts of the objects in an array. */
+function textsIn(array: string): string[] {
+  const texts: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (const { 0: token, index } of array.matchAll(TOKENS)) {
+    if (token === '[' || token === '{') {
+      if (depth++ === 1) start = index;
+    } else if (token[0] !== '"' && --depth === 1) texts.push(array.slice(start, index + 1));
+  }
+  return texts;
+}
 
 /** Statuses that may be different for the same request later. */
 const TEMPORARY = /^(5..|408|425|429)$/;
@@ -309,7 +331,7 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
         if (event === 'gap' || event === 'end') {
           this.#emit(event, data.trim());
           if (event === 'end' && !(JSON.parse(data) as End).reconnect) this.#fail();
-        } else if (data !== '') this.#take(JSON.parse(data) as Envelope);
+        } else if (data !== '') this.#take(JSON.parse(data) as Envelope, data);
         event = '';
         data = '';
       }
@@ -331,9 +353,11 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     );
     const { status, headers } = response;
     if (status === 200) {
-      const envelopes = (await response.json()) as Envelope[];
+      const body = await response.text();
+      const envelopes = JSON.parse(body) as Envelope[];
       this.#open('long-poll');
-      for (const envelope of envelopes) this.#take(envelope);
+      const texts = textsIn(body);
+      for (const [i, envelope] of envelopes.entries()) this.#take(envelope, texts[i]!);
     } else if (status === 204) {
       this.#position = headers.get('Holdline-Position') ?? this.#position;
       this.#open('long-poll');
@@ -376,16 +400,20 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
 
   /** Aborts the request when nothing comes within this time. */
   #arm(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#abort.abort(), ms);
+    this.#later(ms, () => this.#abort.abort());
   }
 
   /** Never resolves once closed. */
   #pause(ms: number): Promise<void> {
-    clearTimeout(this.#timer);
     return new Promise((resolve) => {
-      if (this.#state !== CLOSED) this.#timer = setTimeout(resolve, ms);
+      if (this.#state !== CLOSED) this.#later(ms, resolve);
     });
+  }
+
+  /** In the place of what was to be done later. */
+  #later(ms: number, act: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(act, Math.min(ms, TIMER_MS_MAX));
   }
 
   #open(transport: Transport): void {
@@ -396,10 +424,13 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     this.dispatchEvent(new Event('open'));
   }
 
-  #take({ gap, id, channel, event = 'message', data }: Envelope): void {
+  /** `text` is the envelope's: JSON is handed on as it was published. */
+  #take({ gap, id, channel, event = 'message', data }: Envelope, text: string): void {
     if (gap) this.#emit('gap', JSON.stringify(gap));
     this.#position = String(id);
-    this.#emit(event, typeof data === 'string' ? data : JSON.stringify(data), channel);
+    // The last member; in a string before it the quotes would be escaped.
+    const json = text.slice(text.indexOf(DATA) + DATA.length, text.lastIndexOf('}'));
+    this.#emit(event, typeof data === 'string' ? data : json, channel);
   }
 
   #emit(type: string, data: string, channel = ''): void {
