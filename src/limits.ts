@@ -1103,11 +1103,13 @@ export const LOG_RESTART_MS = 50;
 export const LOG_RESTART_MS_MAX = 5_000;
 
 /**
- * Time in which the thread of a log on disk answers nothing while something waits for it, ms: it
- * hangs, or has ended. Then the outcome of appends is said to be unknown, and what is asked is
- * refused at once until they are settled. log/lmdb/silence.ts
+ * Time in which the thread of a log on disk answers nothing while something waits for it, ms: one
+ * that has ended, and one that is there, which may be in a large commit to a slow disk. Then the
+ * outcome of appends is said to be unknown, and what is asked is refused at once until they are
+ * settled. log/lmdb/lmdb-log.ts
  */
 export const LOG_OUTCOME_MS_MAX = 3_000;
+export const LOG_SILENT_MS_MAX = 6_000;
 
 /**
  * Time that a commit to a log on disk waits for a process that opens the log to read it, and the
@@ -1268,6 +1270,10 @@ assertRelation(
 assertRelation(
   NATS_COPY_RETRY_MS_MAX < IDEMPOTENCY_MS,
   'a batch that is copied again is still known to the stream',
+);
+assertRelation(
+  LOG_COMMIT_LOCK_MS_MAX < LOG_SILENT_MS_MAX,
+  'a commit that waits for its lock is no silence',
 );
 assertRelation(GRACE_MS_MIN < GRACE_MS, 'the least grace is shorter than a full one');
 assertRelation(

@@ -134,6 +134,7 @@ describe('a clock that was wrong', () => {
     await log.close();
     log = await openLmdbLog(directory);
     expect(await before(-0.75 * HOUR_MS)).toBe(5);
+    expect(await before(0)).toBe(6);
   });
 });
 

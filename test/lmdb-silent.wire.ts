@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadLogLibc } from '../dist/log/lmdb/libc.js';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
 import type { LoggedEntry, NewEntry } from '../src/core/event.js';
-import { LOG_OUTCOME_MS_MAX } from '../src/limits.js';
+import { LOG_SILENT_MS_MAX } from '../src/limits.js';
 import { deletion, events, namesOf, readAll } from './log-contract.js';
 import { FakeClock, settlePromises } from './support/fake-clock.js';
 import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
@@ -58,7 +58,7 @@ test('it is down until the thread answers; what was in flight is kept, under its
   const inFlight = [refusalOf(append(events('a2'), 'k')), refusalOf(append(events('a3')))];
   const bounds = { through: 1, eventsMax: 1, bytesMax: 1 };
   const question = refusalOf(log.history.newest('a', bounds));
-  await clock.run(LOG_OUTCOME_MS_MAX - 200);
+  await clock.run(LOG_SILENT_MS_MAX - 200);
   expect(log.state.isUp).toBe(true);
   expect([...inFlight, question].map(({ code }) => code)).toEqual(Array(3).fill(undefined));
   await clock.run(400);
@@ -85,9 +85,9 @@ test('it is down until the thread answers; what was in flight is kept, under its
 test('a commit that takes long, and is done in time, is nothing', async () => {
   const goOn = await hang();
   const ids = append(events('a1'));
-  await clock.run(LOG_OUTCOME_MS_MAX - 200);
+  await clock.run(LOG_SILENT_MS_MAX - 200);
   goOn();
   expect(await ids).toEqual([1]);
-  await clock.run(LOG_OUTCOME_MS_MAX);
+  await clock.run(LOG_SILENT_MS_MAX);
   expect([log.state.isUp, faults]).toEqual([true, []]);
 });

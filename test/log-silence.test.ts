@@ -1,11 +1,11 @@
 /** When the thread of a log on disk counts as silent. */
 import { beforeEach, expect, test } from 'vitest';
-import { LOG_OUTCOME_MS_MAX } from '../src/limits.js';
 import { Silence } from '../src/log/lmdb/silence.js';
 import { FakeClock } from './support/fake-clock.js';
 
+const MOST_MS = 3_000;
 /** A check may come a little later. */
-const NEARLY_MS = LOG_OUTCOME_MS_MAX - 200;
+const NEARLY_MS = MOST_MS - 200;
 const MORE_MS = 400;
 
 let clock: FakeClock;
@@ -18,6 +18,7 @@ beforeEach(() => {
   silences = 0;
   silence = new Silence(clock, {
     isWaiting: () => isWaiting,
+    mostMs: () => MOST_MS,
     silent: () => {
       silences++;
     },
@@ -30,7 +31,7 @@ test('one that has answered nothing of what waits for a while is silent, once', 
   expect(silences).toBe(0);
   await clock.run(MORE_MS);
   expect(silences).toBe(1);
-  await clock.run(2 * LOG_OUTCOME_MS_MAX);
+  await clock.run(2 * MOST_MS);
   expect([silences, clock.timerCount]).toEqual([1, 0]);
 });
 
@@ -47,7 +48,7 @@ test('one that answers now and then is not, however long others wait', async () 
 test('one that nobody waits for is not, and nothing looks for it', async () => {
   silence.watch();
   isWaiting = false;
-  await clock.run(2 * LOG_OUTCOME_MS_MAX);
+  await clock.run(2 * MOST_MS);
   expect([silences, clock.timerCount]).toEqual([0, 0]);
   isWaiting = true;
   silence.watch();
@@ -58,7 +59,7 @@ test('one that nobody waits for is not, and nothing looks for it', async () => {
 test('the time in which this loop was held does not count', async () => {
   silence.watch();
   await clock.run(NEARLY_MS);
-  clock.pass(10 * LOG_OUTCOME_MS_MAX);
+  clock.pass(10 * MOST_MS);
   clock.runTimers();
   expect(silences).toBe(0);
   // Now what was answered is read.

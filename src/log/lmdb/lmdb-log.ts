@@ -18,7 +18,7 @@ import {
 } from '../../core/event-log.js';
 import type { Counters } from '../../counters.js';
 import { asError, HoldlineError } from '../../errors.js';
-import { ID_MAX, IDEMPOTENCY_MS } from '../../limits.js';
+import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX, LOG_SILENT_MS_MAX } from '../../limits.js';
 import { firstIdAt } from '../first-id.js';
 import { KeptReceipts } from '../kept-receipts.js';
 import { badLog } from './bad-log.js';
@@ -91,6 +91,7 @@ export class LmdbLog implements EventLog {
     this.#appends = new PendingAppends(clock, this.#receipts, (logged) => this.#take?.(logged));
     this.#silence = new Silence(clock, {
       isWaiting: () => this.#appends.areSent || !this.#questions.isEmpty,
+      mostMs: () => (this.#isThreadOpen ? LOG_SILENT_MS_MAX : LOG_OUTCOME_MS_MAX),
       silent: () => this.#giveUp(),
     });
   }

@@ -155,24 +155,19 @@ export class NewestSearch {
 
 /** The last id that was given before a time; the floor if all that are kept were given later. */
 export function idBefore(store: Store, wallMs: number, nowMs: number): number {
+  const { setBack, newestWallMs, newestId, floor } = store;
   const { order } = store.tables;
-  if (store.newestWallMs < wallMs) return store.newestId;
   const oldest = firstOf(order, { start: idKey(0) });
-  if (oldest === undefined) return store.floor;
-  let low = store.floor;
-  let from = oldest.id;
-  let to = store.newestId;
-  const { setBack } = store;
+  // Behind this one times begin anew. It is from a clock that was ahead, or the clock was behind
+  // then.
   const last = firstOf(order, { start: idKey(setBack.id), reverse: true });
-  if (last !== undefined) {
-    // Times begin anew behind it. It is from a clock that was ahead, or the clock was behind then.
-    const lastMs = last.wallMs > nowMs ? setBack.wallMs : last.wallMs;
-    if (wallMs <= lastMs) to = setBack.id;
-    else {
-      low = setBack.id;
-      from = setBack.id + 1;
-    }
-  }
+  const lastMs = last !== undefined && last.wallMs > nowMs ? setBack.wallMs : (last?.wallMs ?? 0);
+  if (Math.max(lastMs, newestWallMs) < wallMs) return newestId;
+  if (oldest === undefined) return floor;
+  const isBehind = wallMs > lastMs;
+  let low = isBehind ? Math.max(floor, setBack.id) : floor;
+  let from = isBehind ? Math.max(oldest.id, setBack.id + 1) : oldest.id;
+  let to = isBehind ? newestId : setBack.id;
   // On either side times never fall as ids rise: a search by halves, of ids that need not be there.
   while (from <= to) {
     const middle = from + Math.floor((to - from) / 2);

@@ -3,14 +3,15 @@
  * it has ended and cannot be started again.
  */
 import type { Clock } from '../../clock.js';
-import { LOG_OUTCOME_MS_MAX } from '../../limits.js';
 
 const CHECK_MS = 100;
 
 /** Who waits for the thread. */
 interface Waiting {
   readonly isWaiting: () => boolean;
-  /** Nothing was answered for LOG_OUTCOME_MS_MAX. */
+  /** How long it waits for any answer. */
+  readonly mostMs: () => number;
+  /** There was none. */
   readonly silent: () => void;
 }
 
@@ -51,7 +52,7 @@ export class Silence {
       const nowMs = this.#clock.nowMs();
       // What was answered while the loop was held is read after this.
       this.#heardMs += Math.max(0, nowMs - dueMs);
-      if (nowMs - this.#heardMs >= LOG_OUTCOME_MS_MAX) this.#waiting.silent();
+      if (nowMs - this.#heardMs >= this.#waiting.mostMs()) this.#waiting.silent();
       else this.#check();
     });
   }
