@@ -3,7 +3,7 @@
  * log; what it commits comes back in id order. What has entered the worker's rings is told, so that
  * the supervisor knows how much of each channel is on the way (workers/credit.ts).
  */
-import { SYSTEM_CLOCK, type Clock } from '../clock.js';
+import { giveUpAfter, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { HoldlineError } from '../errors.js';
 import { ENTERED_CHECK_MS, WORKER_ANSWER_MS_MAX } from '../limits.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
@@ -188,7 +188,7 @@ export class WorkerLog implements EventLog {
     if (id > lastId) return false;
     if (id <= this.#lastId) return true;
     return new Promise<boolean>((resolve, reject) => {
-      const cancel = this.#clock.later(WORKER_ANSWER_MS_MAX, () => {
+      const cancel = giveUpAfter(this.#clock, WORKER_ANSWER_MS_MAX, () => {
         this.#waiters.delete(waiter);
         reject(unavailable());
       });
