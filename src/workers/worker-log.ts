@@ -6,6 +6,7 @@
 import { giveUpAfter, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { HoldlineError } from '../errors.js';
 import { ENTERED_CHECK_MS, WORKER_ANSWER_MS_MAX } from '../limits.js';
+import { queuedBytesOf } from '../core/entrance.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
 import type {
   EventLog,
@@ -19,7 +20,6 @@ import type {
   LogState,
   RequestKey,
 } from '../core/event-log.js';
-import { costOf } from './credit.js';
 import { appendFrame, enteredFrame, FRAME, readRecords, type Frame } from './frames.js';
 import type { Link } from './link.js';
 
@@ -211,8 +211,8 @@ export class WorkerLog implements EventLog {
     this.#take?.(entries);
     for (const entry of entries) {
       const costs = this.#queued.get(entry.channel);
-      if (costs === undefined) this.#queued.set(entry.channel, [costOf(entry)]);
-      else costs.push(costOf(entry));
+      if (costs === undefined) this.#queued.set(entry.channel, [queuedBytesOf(entry)]);
+      else costs.push(queuedBytesOf(entry));
     }
     this.#tellEntered();
     for (const waiter of this.#waiters) {
