@@ -21,3 +21,24 @@ export const SYSTEM_CLOCK: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/**
+ * Runs `task` after `delayMs` without what was waited for; returns its cancellation. When the loop
+ * was held for longer, what has come meanwhile is read first: timers come before sockets.
+ */
+export function giveUpAfter(
+  clock: Pick<Clock, 'later' | 'soon'>,
+  delayMs: number,
+  task: () => void,
+): () => void {
+  let isCancelled = false;
+  const cancel = clock.later(delayMs, () => {
+    clock.soon(() => {
+      if (!isCancelled) task();
+    });
+  });
+  return () => {
+    isCancelled = true;
+    cancel();
+  };
+}

@@ -1,6 +1,6 @@
 /** The queue of one channel against an array: what is left, and what it counts for. */
 import { expect, test } from 'vitest';
-import { costOf, EntryQueue } from '../src/core/entry-queue.js';
+import { roomBytesOf, EntryQueue } from '../src/core/entry-queue.js';
 import { isDeletion, type LoggedEntry } from '../src/core/event.js';
 import { fc } from './support/properties.js';
 
@@ -31,7 +31,7 @@ test('it has what was pushed and not taken out, in order, and what that counts f
         model.push(entry);
       }
       expect(queue.left).toEqual(model);
-      expect(queue.costBytes).toBe(model.reduce((sum, entry) => sum + costOf(entry), 0));
+      expect(queue.costBytes).toBe(model.reduce((sum, entry) => sum + roomBytesOf(entry), 0));
       expect(queue.eventsFrom(0)).toBe(model.filter((entry) => !isDeletion(entry)).length);
       const middle = steps.length >> 1;
       expect(queue.countThrough(middle)).toBe(model.filter(({ id }) => id <= middle).length);

@@ -79,6 +79,18 @@ test('a loop that was held is no silence of NATS: the answer that waits is read 
   expect(silences()).toBe(0);
 });
 
+test('a pause of the process gives up none of many messages: each has its time for an answer again', async () => {
+  const { clock, publisher, passInSteps, answer } = setUp();
+  const published = ['a', 'b', 'c'].map((channel) => publisher.publish([MESSAGE], channel));
+  clock.pass(2 * NATS_ACK_MS_MAX);
+  clock.runTimers();
+  for (const [index, one] of published.entries()) {
+    passInSteps(NATS_SILENT_MS_MAX / 2);
+    answer(index);
+    expect(await one).toMatchObject([{ id: index }]);
+  }
+});
+
 test('a NATS that is silent while the loop turns is given up in time, also after the loop was held', async () => {
   const { clock, publisher, passInSteps, silences } = setUp();
   const published = publisher.publish([MESSAGE], 'a');

@@ -6,7 +6,8 @@ import type { Published } from '../src/core/intake.js';
 import { asError, type HoldlineError } from '../src/errors.js';
 import { APPEND_WINDOW_BYTES_MIN, PUBLISH_WAIT_MS_MAX } from '../src/limits.js';
 import { receiptOf } from '../src/transports/publish.js';
-import { FakeHub, idsOf } from './support/fake-hub.js';
+import { settlePromises } from './support/fake-clock.js';
+import { FakeHub, ids, idsOf } from './support/fake-hub.js';
 import { KeepingLog, KeepingStore, type AppendFault, type Faults } from './support/keeping-log.js';
 
 async function opened(
@@ -28,7 +29,7 @@ async function opened(
 function outcomeOf(published: Promise<Published>): { value: unknown } {
   const outcome: { value: unknown } = { value: undefined };
   published.then(
-    ({ ids }) => (outcome.value = ids),
+    (answer) => (outcome.value = answer.ids),
     (error: unknown) => (outcome.value = (asError(error) as HoldlineError).code),
   );
   return outcome;
@@ -99,6 +100,22 @@ describe('while the log has publishes that it has not answered', () => {
         reason: { message: expect.stringContaining('since the log answers too slowly') as string },
       },
     ]);
+  });
+
+  test('a batch over several channels takes the room of its events, not of their memory', async () => {
+    const { fake } = await opened({ appendMs: () => 50 }, undefined, { sweepWorkBytes: 1 });
+    const line = fake.join('a');
+    await fake.clock.run(1);
+    // In a queue they take more than the least in-flight window, in a ring a sixth of it.
+    const events = eventsOf(...Array.from({ length: 80 }, () => 'a'), 'b');
+    const batch = outcomeOf(fake.hub.batches.submit(events, fake.hub.batches.reserve('')));
+    await settlePromises();
+    const behind = outcomeOf(fake.publish('a', 'x'));
+    expect(fake.hub.figures.gauges.waitingPublishers).toBe(0);
+    await fake.clock.run(60);
+    expect([batch.value, behind.value]).toEqual([ids(1, 81), [82]]);
+    expect(idsOf(fake.read(line))).toEqual([...ids(1, 80), 82]);
+    expect(fake.hub.isSettled).toBe(true);
   });
 
   test('others that wait for the log alone do not keep a batch over several channels back', async () => {

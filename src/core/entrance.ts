@@ -12,7 +12,7 @@ import {
   SWEEP_SLICE_MS,
 } from '../limits.js';
 import type { Channel } from './channel.js';
-import { costOf } from './entry-queue.js';
+import { roomBytesOf } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { EventLog } from './event-log.js';
 import type { Group } from './group.js';
@@ -241,5 +241,5 @@ export class Entrance {
  * A deletion enters when healthy lines have been given everything before it, an event when it fits.
  */
 function mayEnter(channel: Channel<Group>, entry: LoggedEntry): boolean {
-  return isDeletion(entry) ? channel.isSwept : channel.hasRoom(costOf(entry));
+  return isDeletion(entry) ? channel.isSwept : channel.hasRoom(roomBytesOf(entry));
 }

@@ -5,7 +5,7 @@ import { EVENT_COST_BYTES } from '../limits.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 
 /** What an entry counts for against its channel's room, bytes. */
-export function costOf(entry: NewEntry): number {
+export function roomBytesOf(entry: NewEntry): number {
   return isDeletion(entry) ? EVENT_COST_BYTES : entry.data.length + EVENT_COST_BYTES;
 }
 
@@ -39,14 +39,14 @@ export class EntryQueue {
   /** Adds an entry, whose id is above all before it. */
   push(entry: LoggedEntry): void {
     this.#entries.push(entry);
-    this.#costBytes += costOf(entry);
+    this.#costBytes += roomBytesOf(entry);
     if (isDeletion(entry)) this.#deletions++;
   }
 
   /** Takes the first entry out, which must be there. */
   shift(): LoggedEntry {
     const entry = this.#entries[this.#start++] as LoggedEntry;
-    this.#costBytes -= costOf(entry);
+    this.#costBytes -= roomBytesOf(entry);
     if (isDeletion(entry)) this.#deletions--;
     // Compacted when half of the array is free: O(1) an entry.
     if (this.#start * 2 >= this.#entries.length) {

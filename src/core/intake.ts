@@ -17,7 +17,7 @@ import { AppendWindow } from './append-window.js';
 import type { Channel } from './channel.js';
 import type { Elsewhere } from './elsewhere.js';
 import type { Entrance } from './entrance.js';
-import { costOf } from './entry-queue.js';
+import { roomBytesOf } from './entry-queue.js';
 import { isDeletion, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
 import type { Group } from './group.js';
@@ -297,7 +297,7 @@ export class Intake {
   ): Promise<Published> {
     const subscribers = this.subscribersOf(channel);
     const { isKept } = this.#entrance;
-    const bytes = isKept ? entries.reduce((sum, entry) => sum + costOf(entry), 0) : 0;
+    const bytes = isKept ? entries.reduce((sum, entry) => sum + roomBytesOf(entry), 0) : 0;
     this.#appending++;
     this.goAhead(channel, bytes);
     const beganMs = isKept ? this.#clock.nowMs() : 0;
@@ -320,7 +320,10 @@ export class Intake {
     }
   }
 
-  /** The log has been given bytes for the channel, or with a negative number has answered. */
+  /**
+   * The log has been given so many bytes of the channel's room, or with a negative number has
+   * answered.
+   */
   goAhead(channel: Channel<Group>, bytes: number): void {
     // Any other log has handed them over by now.
     if (!this.#entrance.isKept) return;

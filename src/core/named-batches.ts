@@ -10,6 +10,7 @@ import { NAMED_BATCH_BYTES_MAX, NAMED_BATCH_WAIT_MS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
 import { channelsFull, type Channels } from './channels.js';
 import { queuedBytesOf } from './entrance.js';
+import { roomBytesOf } from './entry-queue.js';
 import type { NewEvent } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
 import type { Group } from './group.js';
@@ -49,10 +50,17 @@ class BatchReservation extends Reservation {
   }
 }
 
-/** A channel of a batch, and what the batch holds of its room. */
+/** What the events of one channel take: of the memory of publishes, and of the channel's room. */
+interface Need {
+  memoryBytes: number;
+  roomBytes: number;
+}
+
+/** A channel of a batch, and what the batch holds of it. */
 interface Place {
   readonly channel: Channel<Group>;
   readonly reservation: Reservation;
+  readonly roomBytes: number;
 }
 
 export class NamedBatches {
@@ -122,12 +130,12 @@ export class NamedBatches {
     const places: Place[] = [];
     this.#underWay++;
     try {
-      const bytesOf = bytesByChannel(events);
-      await this.#othersEntered(bytesOf, reservation);
+      const needs = needsByChannel(events);
+      await this.#othersEntered(needs, reservation);
       // The publisher has left: nothing is published without an answer.
       if (reservation.isReleased) throw publisherLeft();
       // From the first look at a channel until the log has the events it is one turn of the loop.
-      this.#reserveEach(bytesOf, places);
+      this.#reserveEach(needs, places);
       return await this.#append(events, places, requestKey);
     } finally {
       this.#underWay--;
@@ -140,13 +148,10 @@ export class NamedBatches {
    * Resolves when no channel of the batch goes on entering by itself, when one of them has no room
    * whatever enters, when the publisher has left, or after NAMED_BATCH_WAIT_MS_MAX.
    */
-  async #othersEntered(
-    bytesOf: ReadonlyMap<string, number>,
-    reservation: Reservation,
-  ): Promise<void> {
+  async #othersEntered(needs: ReadonlyMap<string, Need>, reservation: Reservation): Promise<void> {
     const untilMs = this.#clock.nowMs() + NAMED_BATCH_WAIT_MS_MAX;
     for (;;) {
-      const entering = this.#enteringOf(bytesOf);
+      const entering = this.#enteringOf(needs);
       if (entering === undefined) return;
       // All are looked at again when this one is done, and not in each turn.
       while (entering.isEntering) {
@@ -157,12 +162,12 @@ export class NamedBatches {
   }
 
   /** A channel whose queue goes on entering; undefined if there is none, or another is full. */
-  #enteringOf(bytesOf: ReadonlyMap<string, number>): Channel<Group> | undefined {
+  #enteringOf(needs: ReadonlyMap<string, Need>): Channel<Group> | undefined {
     const { channels, intake } = this.#parts;
     let entering: Channel<Group> | undefined;
-    for (const [name, bytes] of bytesOf) {
+    for (const [name, { roomBytes }] of needs) {
       const channel = channels.get(name);
-      if (channel === undefined || intake.hasRoomForBatch(channel, bytes)) continue;
+      if (channel === undefined || intake.hasRoomForBatch(channel, roomBytes)) continue;
       if (!channel.isEntering || channel.waitingCount > 0) return undefined;
       entering = channel;
     }
@@ -173,33 +178,33 @@ export class NamedBatches {
    * Reserves room on every channel. Those that are known come first, so that none of them is
    * forgotten for a new one.
    */
-  #reserveEach(bytesOf: Map<string, number>, places: Place[]): void {
+  #reserveEach(needs: Map<string, Need>, places: Place[]): void {
     const { channels } = this.#parts;
-    for (const [name, bytes] of bytesOf) {
+    for (const [name, need] of needs) {
       const channel = channels.get(name);
       if (channel === undefined || channel.isOfReaders) continue;
-      this.#reserve(channel, bytes, places);
-      bytesOf.delete(name);
+      this.#reserve(channel, need, places);
+      needs.delete(name);
     }
-    for (const [name, bytes] of bytesOf) {
+    for (const [name, need] of needs) {
       const channel = channels.place(name);
       if (channel === undefined) throw channelsFull();
-      this.#reserve(channel, bytes, places);
+      this.#reserve(channel, need, places);
     }
   }
 
-  #reserve(channel: Channel<Group>, bytes: number, places: Place[]): void {
+  #reserve(channel: Channel<Group>, { memoryBytes, roomBytes }: Need, places: Place[]): void {
     const { intake, memory, flush } = this.#parts;
     const reservation = new Reservation(memory, channel.share);
-    places.push({ channel, reservation });
-    if (!intake.hasRoomForBatch(channel, bytes)) {
+    places.push({ channel, reservation, roomBytes });
+    if (!intake.hasRoomForBatch(channel, roomBytes)) {
       flush();
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
         `${channel.name} has no room now, and nothing of the batch was published; try again after Retry-After`,
       );
     }
-    reservation.grow(bytes);
+    reservation.grow(memoryBytes);
   }
 
   async #append(
@@ -210,8 +215,7 @@ export class NamedBatches {
     const { intake } = this.#parts;
     const subscribers = places.reduce((sum, { channel }) => sum + intake.subscribersOf(channel), 0);
     const goAhead = (sign: number): void => {
-      for (const { channel, reservation } of places)
-        intake.goAhead(channel, sign * reservation.bytes);
+      for (const { channel, roomBytes } of places) intake.goAhead(channel, sign * roomBytes);
     };
     goAhead(1);
     try {
@@ -235,10 +239,14 @@ export class NamedBatches {
   }
 }
 
-/** Memory of the events of each channel, by its name. */
-function bytesByChannel(events: readonly NewEvent[]): Map<string, number> {
-  const bytesOf = new Map<string, number>();
-  for (const event of events)
-    bytesOf.set(event.channel, (bytesOf.get(event.channel) ?? 0) + queuedBytesOf(event));
-  return bytesOf;
+/** What the events of each channel take together, by its name. */
+function needsByChannel(events: readonly NewEvent[]): Map<string, Need> {
+  const needs = new Map<string, Need>();
+  for (const event of events) {
+    const need = needs.get(event.channel) ?? { memoryBytes: 0, roomBytes: 0 };
+    needs.set(event.channel, need);
+    need.memoryBytes += queuedBytesOf(event);
+    need.roomBytes += roomBytesOf(event);
+  }
+  return needs;
 }

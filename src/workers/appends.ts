@@ -5,11 +5,12 @@
  * published once.
  */
 import type { Clock } from '../clock.js';
+import { queuedBytesOf } from '../core/entrance.js';
 import type { NewEntry } from '../core/event.js';
 import type { EventLog } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
 import { PUBLISH_WAIT_MS_MAX } from '../limits.js';
-import { costOf, type Room } from './credit.js';
+import type { Room } from './credit.js';
 import type { AppendRequest } from './frames.js';
 
 /**
@@ -124,7 +125,7 @@ export class Appends {
   ): Promise<readonly number[]> {
     const costs = new Map<string, number>();
     for (const entry of entries)
-      costs.set(entry.channel, (costs.get(entry.channel) ?? 0) + costOf(entry));
+      costs.set(entry.channel, (costs.get(entry.channel) ?? 0) + queuedBytesOf(entry));
     let mustWait = false;
     for (const [channel, cost] of costs)
       mustWait ||= this.#waiting.has(channel) || !this.#fits(channel, cost);

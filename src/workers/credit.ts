@@ -2,18 +2,15 @@
  * Credit: how much of each channel is on its way to a worker, from its commit until it has
  * entered the worker's rings. A channel has room while no worker has too much of it; without room
  * its publishes wait before they are committed. So what is committed goes to every worker at once
- * and in order, no pipe is paused for a channel, and what waits in a worker is bounded.
+ * and in order, no pipe is paused for a channel, and what waits in a worker is bounded. An entry
+ * takes of it what it takes in a queue.
  *
  * Of the credit in all a channel may take as much as is still free, as publishes do of their memory
  * (core/publish-memory.ts), and CHANNEL_CREDIT_BYTES at the most.
  */
-import { isDeletion, type NewEntry } from '../core/event.js';
-import { CHANNEL_CREDIT_BYTES, QUEUED_EVENT_BYTES, WORKER_CREDIT_BYTES } from '../limits.js';
-
-/** What an entry takes of the credit, bytes. */
-export function costOf(entry: NewEntry): number {
-  return isDeletion(entry) ? QUEUED_EVENT_BYTES : entry.data.length + QUEUED_EVENT_BYTES;
-}
+import { queuedBytesOf } from '../core/entrance.js';
+import type { NewEntry } from '../core/event.js';
+import { CHANNEL_CREDIT_BYTES, WORKER_CREDIT_BYTES } from '../limits.js';
 
 /** Whether more may be sent; if not, whether its channel or all channels have too much. */
 export type Room = 'room' | 'channel is full' | 'all are full';
@@ -58,9 +55,9 @@ export class Credit {
 
   /** An entry is sent. */
   sent(entry: NewEntry): void {
-    const cost = costOf(entry);
-    this.#bytes += cost;
-    this.#byChannel.set(entry.channel, this.bytesOf(entry.channel) + cost);
+    const bytes = queuedBytesOf(entry);
+    this.#bytes += bytes;
+    this.#byChannel.set(entry.channel, this.bytesOf(entry.channel) + bytes);
   }
 
   /** So many bytes of the channel have entered. */

@@ -3,7 +3,7 @@
  * leave in one write. Questions have an answer or fail; both ends may ask.
  */
 import type { Duplex } from 'node:stream';
-import { SYSTEM_CLOCK, type Clock } from '../clock.js';
+import { giveUpAfter, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { asError, HoldlineError, type RefusalCode } from '../errors.js';
 import { WORKER_ANSWER_MS_MAX } from '../limits.js';
 import { FRAME, FrameReader, jsonFrame, readJson, type Frame } from './frames.js';
@@ -139,7 +139,7 @@ export class Link {
       const cancel =
         withinMs === undefined
           ? undefined
-          : this.#clock.later(withinMs, () => {
+          : giveUpAfter(this.#clock, withinMs, () => {
               this.#pending.delete(number);
               reject(noAnswer());
             });

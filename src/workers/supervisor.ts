@@ -3,6 +3,7 @@
  * every worker what is committed, and answers what they ask.
  */
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
+import { queuedBytesOf } from '../core/entrance.js';
 import type { LoggedEntry } from '../core/event.js';
 import type {
   EventLog,
@@ -16,7 +17,7 @@ import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { RECORDS_FRAME_BYTES, WORKERS_ASKED_MS_MAX } from '../limits.js';
 import { Appends } from './appends.js';
-import { costOf, type Credit, type Room } from './credit.js';
+import type { Credit, Room } from './credit.js';
 import { GoneFigures, ownFigures } from './gone-figures.js';
 import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
 import { Lending, type Pools } from './lending.js';
@@ -339,7 +340,7 @@ function* portions(entries: readonly LoggedEntry[]): IterableIterator<readonly L
   let begin = 0;
   let bytes = 0;
   for (let i = 0; i < entries.length; i++) {
-    const cost = costOf(entries[i] as LoggedEntry);
+    const cost = queuedBytesOf(entries[i] as LoggedEntry);
     if (bytes + cost > RECORDS_FRAME_BYTES && i > begin) {
       yield entries.slice(begin, i);
       begin = i;

@@ -3,9 +3,10 @@
  * log; what it commits comes back in id order. What has entered the worker's rings is told, so that
  * the supervisor knows how much of each channel is on the way (workers/credit.ts).
  */
-import { SYSTEM_CLOCK, type Clock } from '../clock.js';
+import { giveUpAfter, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { HoldlineError } from '../errors.js';
 import { ENTERED_CHECK_MS, WORKER_ANSWER_MS_MAX } from '../limits.js';
+import { queuedBytesOf } from '../core/entrance.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
 import type {
   EventLog,
@@ -19,7 +20,6 @@ import type {
   LogState,
   RequestKey,
 } from '../core/event-log.js';
-import { costOf } from './credit.js';
 import { appendFrame, enteredFrame, FRAME, readRecords, type Frame } from './frames.js';
 import type { Link } from './link.js';
 
@@ -188,7 +188,7 @@ export class WorkerLog implements EventLog {
     if (id > lastId) return false;
     if (id <= this.#lastId) return true;
     return new Promise<boolean>((resolve, reject) => {
-      const cancel = this.#clock.later(WORKER_ANSWER_MS_MAX, () => {
+      const cancel = giveUpAfter(this.#clock, WORKER_ANSWER_MS_MAX, () => {
         this.#waiters.delete(waiter);
         reject(unavailable());
       });
@@ -211,8 +211,8 @@ export class WorkerLog implements EventLog {
     this.#take?.(entries);
     for (const entry of entries) {
       const costs = this.#queued.get(entry.channel);
-      if (costs === undefined) this.#queued.set(entry.channel, [costOf(entry)]);
-      else costs.push(costOf(entry));
+      if (costs === undefined) this.#queued.set(entry.channel, [queuedBytesOf(entry)]);
+      else costs.push(queuedBytesOf(entry));
     }
     this.#tellEntered();
     for (const waiter of this.#waiters) {

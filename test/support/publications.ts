@@ -5,7 +5,7 @@
  */
 import type { NewEntry, NewEvent } from '../../src/core/event.js';
 import { asError, type HoldlineError } from '../../src/errors.js';
-import { costOf } from '../../src/workers/credit.js';
+import { queuedBytesOf } from '../../src/core/entrance.js';
 import type { Diary } from './diary.js';
 import type { Random } from './random.js';
 import type { SimulatedWorker } from './simulated-worker.js';
@@ -102,7 +102,7 @@ export class Publications {
     });
     this.largestCost = Math.max(
       this.largestCost,
-      entries.reduce((sum, entry) => sum + costOf(entry), 0),
+      entries.reduce((sum, entry) => sum + queuedBytesOf(entry), 0),
     );
     const publication: Publication = {
       number,

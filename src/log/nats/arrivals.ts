@@ -1,5 +1,5 @@
 /** Those who wait until this node has come to an id of the stream. */
-import type { Clock } from '../../clock.js';
+import { giveUpAfter, type Clock } from '../../clock.js';
 
 interface Waiter {
   readonly id: number;
@@ -41,7 +41,7 @@ export class Arrivals {
           resolve(isThere);
         },
       };
-      const cancel = this.#clock.later(ms, () => {
+      const cancel = giveUpAfter(this.#clock, ms, () => {
         this.#waiters.delete(waiter);
         resolve(false);
       });

@@ -242,7 +242,7 @@ export class Publisher {
     }
     // One of many that was lost on its way: while leaders change.
     for (const item of this.#inFlight.values()) {
-      if (nowMs - item.sinceMs < NATS_ACK_MS_MAX) break;
+      if (nowMs - Math.max(item.sinceMs, this.#heldUntilMs) < NATS_ACK_MS_MAX) break;
       item.batch.giveUp('HOLDLINE_OUTCOME_UNKNOWN', 'NATS did not answer');
     }
     this.#forgetOver();

@@ -5,7 +5,7 @@
  */
 import type { ConsumerInfo } from '@nats-io/jetstream';
 import { createInbox, type NatsConnection } from '@nats-io/transport-node';
-import type { Clock } from '../../clock.js';
+import { giveUpAfter, type Clock } from '../../clock.js';
 import {
   NATS_PULL_MAX,
   NATS_PULL_MS,
@@ -141,13 +141,9 @@ export class Reading {
         resolve({ found, code });
       };
       const watch = (before: number): void => {
-        cancel = this.#clock.later(this.#silentMs, () => {
-          // After a loop that was held what has come is read first.
-          this.#clock.soon(() => {
-            if (isOver) return;
-            if (found.length === before) over(STOPPED);
-            else watch(found.length);
-          });
+        cancel = giveUpAfter(this.#clock, this.#silentMs, () => {
+          if (found.length === before) over(STOPPED);
+          else watch(found.length);
         });
       };
       const subscription = this.#nats.subscribe(inbox, {
