@@ -1,5 +1,5 @@
 /** `serve --workers`: processes that are killed and stopped under load. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -108,12 +108,23 @@ test('the lines of a dead worker can be held by the others: limits are lent, not
   await open();
 });
 
-/** Children of a process, in the order in which they were started. */
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
-    .split(' ')
-    .filter((word) => word !== '')
-    .map(Number);
+/**
+ * The second worker of a server, stopped before it can listen. Before it runs a program of its own
+ * its supervisor would stand still with it.
+ */
+async function stoppedSecond({ pid }: ChildProcess): Promise<number> {
+  const commandOf = (one: number | undefined): string =>
+    readFileSync(`/proc/${one}/cmdline`, 'latin1');
+  const second = await until('the second worker', () => {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ');
+    const [, one] = children.map(Number);
+    return one !== undefined && commandOf(one) !== commandOf(pid) && one;
+  });
+  process.kill(second, 'SIGSTOP');
+  onTestFinished(() => {
+    if (isRunning(second)) process.kill(second, 'SIGKILL');
+  });
+  return second;
 }
 
 test('SIGTERM while the last workers start ends in order what the first one serves', async () => {
@@ -128,13 +139,8 @@ test('SIGTERM while the last workers start ends in order what the first one serv
   let output = '';
   child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
   const ended = once(child, 'exit');
-  // The second one never comes to listen.
-  const second = await until('two workers', () => childrenOf(child.pid!)[1]);
-  process.kill(second, 'SIGSTOP');
-  onTestFinished(() => {
-    child.kill('SIGKILL');
-    if (isRunning(second)) process.kill(second, 'SIGKILL');
-  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  await stoppedSecond(child);
   const line = await SseLine.open(flags.port, '/c');
   const client = await HttpClient.open(flags.port);
   const answer = await client.request('POST', '/c', { body: 'x' });
@@ -158,8 +164,7 @@ test('a worker that cannot start beside one that serves ends the server with its
   );
   onTestFinished(() => void child.kill('SIGKILL'));
   const ended = once(child, 'exit');
-  const second = await until('two workers', () => childrenOf(child.pid!)[1]);
-  process.kill(second, 'SIGSTOP');
+  const second = await stoppedSecond(child);
   const line = await SseLine.open(port, '/c');
   process.kill(second, 'SIGKILL');
   await line.waitFor('the end', () => line.endCode !== undefined);
