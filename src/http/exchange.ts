@@ -189,7 +189,7 @@ export class Exchange implements PendingAnswer, Refusable {
 
   /**
    * The response is a line's from now on, which alone touches it and hears of its end. A body that
-   * may still come is discarded.
+   * may still come is discarded. native-notes/body-outlives-response.md
    */
   handOver(): void {
     this.resume();
