@@ -196,13 +196,13 @@ describe('two workers', () => {
     let known = 0;
     const read = async (): Promise<void> => {
       for await (const line of createInterface({ input: Readable.fromWeb(body as never) }))
-        known = Number(/"watched","subscribers":(\d+)/.exec(line)?.[1] ?? known);
+        known = Number(/"watched:7","subscribers":(\d+)/.exec(line)?.[1] ?? known);
     };
     void read().catch(() => {});
-    const lines = await linesOnAll(server(), 'watched');
+    const lines = await linesOnAll(server(), 'watched:7');
     await until('the watcher knows of all', async () => known === lines.length);
     for (let i = 0; i < 4; i++) {
-      const answer = await server().post('watched', 'x');
+      const answer = await server().post('watched:7', 'x');
       expect(jsonOf(answer)).toMatchObject({ subscribers: lines.length });
     }
   });
