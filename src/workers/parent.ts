@@ -13,6 +13,7 @@ import { Elsewhere } from '../core/elsewhere.js';
 import type { LogRow } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
 import { SHARE_LOOK_MS } from '../limits.js';
+import type { RunningSettings } from '../options/reload.js';
 
 /** The pipe to the supervisor. */
 const PIPE_FILE = 3;
@@ -22,10 +23,11 @@ export class Parent {
   /** Lines that this process can hold at the most; its share of all is in {@link share}. */
   readonly linesMax: number;
   readonly log: WorkerLog;
-  /** Ends this process's server within a time, ms; reads the configuration again. */
+  /** Ends this process's server within a time, ms. Set by the server. */
   onDrain: (drainMs: number) => void = () => {};
+  /** Lets it run with the {@link settings}, which have changed. */
   onReload: () => void = () => {};
-  /** Answers what every worker is asked. Set by the server. */
+  /** Answers what every worker is asked. */
   onQuestion: (question: Question) => unknown = () => undefined;
 
   /** Lines that other workers have, by channel; and by user and address (owner-counts.ts). */
@@ -36,6 +38,7 @@ export class Parent {
   /** Memory of this process as the others count it, bytes. Set by the server. */
   ownBytes: () => number = () => process.memoryUsage.rss();
 
+  #settings: RunningSettings;
   readonly #link: Link;
   readonly #clock: Clock;
   /** Lines by channel that have changed here in this turn. */
@@ -48,6 +51,7 @@ export class Parent {
     this.#link = link;
     this.#clock = clock;
     this.welcome = welcome;
+    this.#settings = welcome.settings;
     this.linesMax = welcome.linesMax;
     this.elsewhereBytes = welcome.elsewhereBytes;
     this.log = new WorkerLog(link, welcome.log, clock);
@@ -80,6 +84,11 @@ export class Parent {
     act = (what) => what(parent);
     for (const what of early) what(parent);
     return parent;
+  }
+
+  /** What all workers run with, as the supervisor said last. */
+  get settings(): RunningSettings {
+    return this.#settings;
   }
 
   /** Workers that start when this one listens; undefined when it is not the first of all. */
@@ -179,6 +188,7 @@ export class Parent {
         this.onDrain(value as number);
         return undefined;
       case 'reload':
+        this.#settings = value as RunningSettings;
         this.onReload();
         return undefined;
       default:
