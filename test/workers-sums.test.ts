@@ -285,12 +285,22 @@ test('every worker is asked for the metrics of the same channels: those that any
       });
     },
   };
-  const page: OpsPage = { access: 'key', answer: () => ({ contentType: '', body: '' }) };
-  const request = { query: new Query(''), draining: false, rest: '' };
-  await pagesOfAll(new Map([['metrics', page]]), everyone)
-    .get('metrics')!
-    .answer(request);
+  const page: OpsPage = {
+    access: 'key',
+    check({ query }) {
+      if (query.get('sort') === 'x') throw new Error('no such order');
+    },
+    // It is asked with the others: figures since the page before would be gone then.
+    answer: () => expect.unreachable('asked for its own figures beforehand'),
+  };
+  const metrics = pagesOfAll(new Map([['metrics', page]]), everyone).get('metrics')!;
+  await metrics.answer({ query: new Query(''), draining: false, rest: '' });
   expect(asked.at(-1)).toMatchObject({ page: 'metrics', channels: ['a', 'b', 'c'] });
+  asked.length = 0;
+  await expect(
+    metrics.answer({ query: new Query('sort=x'), draining: false, rest: '' }),
+  ).rejects.toThrow('no such order');
+  expect(asked, 'a query that is refused').toEqual([]);
 });
 
 test('what the log counts in the supervisor is part of the sum', () => {

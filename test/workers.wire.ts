@@ -210,7 +210,8 @@ describe('two workers', () => {
   test('a query that one worker refuses is refused, and an unknown channel is 404', async () => {
     const ask = (path: string) =>
       server().request('GET', `/-/${path}`, { headers: server().opsHeaders });
-    expect((await ask('channels?sort=x')).status).toBe(400);
+    for (const path of ['channels?sort=x', 'channels/c?user=1', 'connections?limit=x'])
+      expect((await ask(path)).status).toBe(400);
     expect((await ask('channels/never-heard-of')).status).toBe(404);
   });
 });
