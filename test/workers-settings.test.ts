@@ -1,4 +1,4 @@
-/** What workers run with: the settings that their supervisor has read last. */
+/** What workers are told: the settings that were read last, and what others have let in. */
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
@@ -69,6 +69,27 @@ test('a worker begins with what was read last, and misses nothing that is read b
   first.listens({ address, build: null, problems: [] });
   await expect.poll(() => parents).toHaveLength(2);
   expect(parents[1]!.settings).toEqual(last);
+});
+
+test('what counts against the rate of a source in one worker is told to the others', async () => {
+  const { parents } = supervised();
+  const address = { host: '127.0.0.1', port: 1, opsPort: undefined };
+  await expect.poll(() => parents).toHaveLength(1);
+  parents[0]!.listens({ address, build: null, problems: [] });
+  await expect.poll(() => parents).toHaveLength(2);
+  const heard: unknown[][] = [[], []];
+  parents.forEach((parent, index) => (parent.onTaken = (...one) => heard[index]!.push(one)));
+  parents[0]!.taken('key:a', 1);
+  parents[0]!.taken('2001:db8::/64', 1);
+  parents[0]!.taken('key:a', 4);
+  await expect.poll(() => heard[1]).toHaveLength(2);
+  expect(heard).toEqual([
+    [],
+    [
+      ['key:a', 5],
+      ['2001:db8::/64', 1],
+    ],
+  ]);
 });
 
 test('settings are the same when they have come through a pipe', () => {

@@ -239,7 +239,7 @@ test('a user who is revoked through one worker is refused by all, also by one th
   }
 });
 
-test('limits of a user and of waiting polls are for all workers together', async () => {
+test('limits of a user, of waiting polls and of publishing are for all workers together', async () => {
   const server = await serverForTest({
     workers: 2,
     'ops-key': 'ops',
@@ -247,6 +247,7 @@ test('limits of a user and of waiting polls are for all workers together', async
     'jwt-secret': SECRET,
     'open-subscribe': true,
     'max-waiting-polls': 3,
+    'publish-rate': 20,
   });
   const polls = new AbortController();
   onTestFinished(() => polls.abort());
@@ -274,6 +275,14 @@ test('limits of a user and of waiting polls are for all workers together', async
   }
   expect(opened.filter((status) => status === 200)).toHaveLength(3);
   expect(opened.slice(3)).toEqual(Array.from({ length: 9 }, () => 429));
+  const begunMs = performance.now();
+  const published: number[] = [];
+  for (let i = 0; i < 120; i++) published.push((await server.post('c', 'x')).status);
+  const seconds = (performance.now() - begunMs) / 1000;
+  const accepted = published.filter((status) => status === 200).length;
+  expect(published.filter((status) => status === 429)).toHaveLength(120 - accepted);
+  // A burst of 2 s, and those of which the other worker had not heard.
+  expect(accepted).toBeLessThanOrEqual(40 + 20 * Math.ceil(seconds) + 10);
 });
 
 test('on a log that keeps: the supervisor is killed, and readers go on where they were', async () => {

@@ -231,6 +231,8 @@ function makeServer(
     hub.countElsewhere(parent.elsewhere, {
       changed: (name, _before, after) => parent.linesChanged(name, after),
     });
+    rates.onTaken = (source, events) => parent.taken(source, events);
+    parent.onTaken = (source, events) => rates.takenElsewhere(source, events);
     parent.log.queueLengthOf = (channel) => hub.channels.get(channel)?.queueLength ?? 0;
   }
   const pending = new PendingAnswers(counters, held);

@@ -33,6 +33,8 @@ export class Parent {
   /** Lines that other workers have, by channel; and by user and address (owner-counts.ts). */
   readonly elsewhere = new Elsewhere();
   readonly owners = new Elsewhere();
+  /** So many events have counted elsewhere against the rate of a source. Set by the server. */
+  onTaken: (source: string, events: number) => void = () => {};
   /** Memory of the other processes, bytes, as it was told last. */
   elsewhereBytes: number;
   /** Memory of this process as the others count it, bytes. Set by the server. */
@@ -43,6 +45,8 @@ export class Parent {
   readonly #clock: Clock;
   /** Lines by channel that have changed here in this turn. */
   #changed = new Map<string, number>();
+  /** Events by source that have counted against its rate here in this turn. */
+  #taken = new Map<string, number>();
   readonly #shares = new Map<string, Share>();
   /** What was lent after the welcome, while the server was not there to use it. */
   readonly #lentEarly = new Map<string, number>();
@@ -120,6 +124,18 @@ export class Parent {
     this.#changed.set(name, count);
   }
 
+  /** So many events have counted here against the rate of a source; the others are told. */
+  taken(source: string, events: number): void {
+    if (this.#taken.size === 0) {
+      this.#clock.soon(() => {
+        const taken = [...this.#taken];
+        this.#taken = new Map();
+        this.#link.tell('taken', taken);
+      });
+    }
+    this.#taken.set(source, (this.#taken.get(source) ?? 0) + events);
+  }
+
   /** What this worker may use of a number that all share; `inUse` says how many it does. */
   share(pool: string, inUse: () => number): Share {
     const share = new Share(
@@ -181,6 +197,9 @@ export class Parent {
       case 'gone':
         this.elsewhere.gone(value as number);
         this.owners.gone(value as number);
+        return undefined;
+      case 'taken':
+        for (const one of value as readonly [string, number][]) this.onTaken(...one);
         return undefined;
       case 'question':
         return this.onQuestion(value as Question);

@@ -265,6 +265,8 @@ export class Supervisor implements ProcessesOwner {
         const { pool, count } = value as { readonly pool: string; readonly count: number };
         return this.#lending.giveBack(pool, worker, count);
       }
+      case 'taken':
+        return this.#workers.tellOthers(worker, (link) => link.tell('taken', value));
       case 'everyone':
         return this.#askEveryone(value);
       default:
