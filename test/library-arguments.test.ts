@@ -5,7 +5,7 @@
 import { inspect } from 'node:util';
 import { fc } from './support/properties.js';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, HoldlineError, type Server } from '../dist/index.js';
 import { resolveOptions } from '../dist/options/settings.js';
 import { reloadServer } from '../dist/server/server.js';
@@ -361,10 +361,21 @@ test('the ops key in use can be read, and is in no picture of the server', () =>
   );
   expect(made().opsKey).toMatch(/^[\w-]{32}$/);
   expect(made().opsKey).not.toBe(made().opsKey);
-  reloadServer(server, resolveOptions({ opsKey: 'the-next-key' }));
+  reloadServer(server, { ...resolveOptions(), opsKey: 'the-next-key' });
   expect(server.opsKey).toBe('the-next-key');
-  reloadServer(server, resolveOptions());
-  expect(server.opsKey).toBe('my-own-key');
+});
+
+test('an ops key that another has replaced refuses from then on', async () => {
+  const server = made({ opsKey: 'my-own-key' });
+  const { port } = await server.listen();
+  onTestFinished(() => server.close({ drainMs: 0 }));
+  const statusWith = async (key: string): Promise<number> => {
+    const headers = { authorization: `Bearer ${key}` };
+    return (await fetch(`http://127.0.0.1:${port}/-/stats`, { headers })).status;
+  };
+  expect([await statusWith('my-own-key'), await statusWith('the-next-key')]).toEqual([200, 401]);
+  reloadServer(server, { ...resolveOptions(), opsKey: 'the-next-key' });
+  expect([await statusWith('my-own-key'), await statusWith('the-next-key')]).toEqual([401, 200]);
 });
 
 describe('whatever it is given, the library throws and rejects with HoldlineErrors only', () => {

@@ -41,10 +41,13 @@ describe('a token bucket', () => {
   test('is owed what was taken beyond it', () => {
     const bucket = new TokenBucket(10, 3, 0);
     bucket.take(0);
-    bucket.owe(12);
+    bucket.owe(12, 0);
     expect(bucket.take(0)).toBe(1100);
     expect(bucket.take(1099)).toBe(1);
     expect(bucket.take(1100)).toBe(0);
+    // What was there before is no more than a burst.
+    bucket.owe(4, 1e9);
+    expect(bucket.take(1e9)).toBe(200);
   });
 });
 
@@ -72,6 +75,23 @@ describe('the rate of publishers', () => {
     expect(refusalOf(() => rates.take('a'))).toMatchObject({ retryAfterSeconds: 5 });
     clock.pass(4200);
     expect(refusalOf(() => rates.take('a'))).toBeUndefined();
+  });
+
+  test('is one rate, wherever its source publishes', () => {
+    const here = new PublishRates(5, clock, counters);
+    const there = new PublishRates(5, clock, counters);
+    here.onTaken = (source, events) => there.takenElsewhere(source, events);
+    there.onTaken = (source, events) => here.takenElsewhere(source, events);
+    clock.pass(60_000);
+    here.take('a');
+    here.published('a', 3);
+    for (let i = 0; i < 7; i++) there.take('a');
+    expect(refusalOf(() => here.take('a'))).toMatchObject({ code: 'HOLDLINE_RATE' });
+    expect(refusalOf(() => there.take('a'))).toMatchObject({ code: 'HOLDLINE_RATE' });
+    clock.pass(200);
+    expect(refusalOf(() => here.take('a'))).toBeUndefined();
+    expect(refusalOf(() => there.take('a'))).toBeDefined();
+    expect(refusalOf(() => there.take('b'))).toBeUndefined();
   });
 
   test('without a limit is off', () => {

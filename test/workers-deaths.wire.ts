@@ -1,7 +1,7 @@
 /** `serve --workers`: processes that are killed and stopped under load. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -170,4 +170,48 @@ test('a worker that cannot start beside one that serves ends the server with its
   await line.waitFor('the end', () => line.endCode !== undefined);
   expect(line.endCode).toBe('draining');
   expect((await ended)[0]).toBe(1);
+});
+
+test('a worker that takes the place of another runs with what the others do', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdline-config-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const [config, keyFile] = [join(folder, 'holdline.json'), join(folder, 'ops')];
+  writeFileSync(config, '{}');
+  writeFileSync(keyFile, 'key-a');
+  const server = await serverForTest({ workers: 2, 'ops-key-file': keyFile, config });
+  /** Of twelve requests with the key, those that are served. */
+  const served = async (key: string): Promise<number> => {
+    const headers = { Authorization: `Bearer ${key}` };
+    const answers = Array.from({ length: 12 }, () =>
+      server.request('GET', '/-/connections', { headers }),
+    );
+    return (await Promise.all(answers)).filter(({ status }) => status === 200).length;
+  };
+  const [first, second] = (await page(server, 'stats')).workers.pids;
+
+  // A key changes at once, the size of an event with a restart.
+  writeFileSync(keyFile, 'key-b');
+  writeFileSync(config, JSON.stringify({ 'max-event-bytes': '1KiB' }));
+  server.signal('SIGHUP');
+  const needsRestart = 'changed, and needs a restart: --max-event-bytes';
+  await until('it was read', () => server.logs.some(({ msg }) => msg === needsRestart));
+  expect(server.logs.find(({ msg }) => msg === 'reloaded')).toMatchObject({
+    changed: ['--ops-key'],
+  });
+  server.opsKey = 'key-b';
+  expect([await served('key-a'), await served('key-b')]).toEqual([0, 12]);
+
+  // What is written now counts for nobody, be it right or wrong.
+  writeFileSync(keyFile, 'key-c');
+  writeFileSync(config, '{ "retry": ');
+  for (const pid of [first, second]) {
+    process.kill(pid!, 'SIGKILL');
+    await until('another one serves', async () => {
+      const { workers } = await page(server, 'stats');
+      return workers.serving === 2 && !workers.pids.includes(pid!);
+    });
+  }
+  const keys = ['key-a', 'key-b', 'key-c'];
+  expect(await Promise.all(keys.map(served))).toEqual([0, 12, 0]);
+  expect((await server.post('c', 'x'.repeat(3000))).status).toBe(200);
 });

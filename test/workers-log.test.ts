@@ -1,7 +1,6 @@
 /** The log in a worker, on a supervisor with real links over a pipe in this process. */
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
-import { Duplex } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
 import { SYSTEM_CLOCK } from '../src/clock.js';
 import { Hub } from '../src/core/hub.js';
@@ -19,25 +18,8 @@ import { Supervisor } from '../src/workers/supervisor.js';
 import type { Welcome } from '../src/workers/talk.js';
 import { WorkerLog } from '../src/workers/worker-log.js';
 import type { WorkerProcess } from '../src/workers/worker-process.js';
-
-/** Two ends of a pipe. */
-function pipe(): [Duplex, Duplex] {
-  const ends: Duplex[] = [];
-  const end = (other: number): Duplex =>
-    new Duplex({
-      read() {},
-      write(chunk: Buffer, _encoding, done) {
-        setImmediate(() => ends[other]!.push(chunk));
-        done();
-      },
-      destroy(error, done) {
-        setImmediate(() => ends[other]!.push(null));
-        done(error);
-      },
-    });
-  ends.push(end(1), end(0));
-  return ends as [Duplex, Duplex];
-}
+import { pipe } from './support/pipe.js';
+import { welcomeOfAll } from './support/welcome.js';
 
 /** A worker in this process. */
 class FakeWorker {
@@ -107,7 +89,7 @@ async function supervised(count = 2): Promise<{
       setImmediate(() => void worker.begin());
       return worker.child;
     },
-    welcome: { port: 1, opsPort: undefined, opsKey: 'k', linesMax: 10 },
+    welcome: welcomeOfAll(10),
     pools: { lines: new Pool<WorkerProcess>(10) },
     say() {},
   });

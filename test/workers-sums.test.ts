@@ -8,12 +8,13 @@ import { Owners } from '../src/core/owners.js';
 import { Subscribers } from '../src/core/subscribers.js';
 import { makeCounters } from '../src/counters.js';
 import { Query } from '../src/http/query.js';
+import { checkChannelName } from '../src/http/request.js';
 import { GONE_CHANNELS_MAX } from '../src/limits.js';
 import type { OpsPage } from '../src/ops/page.js';
 import { channelOfAll, idOfAll, idWithin, pagesOfAll } from '../src/workers/all-pages.js';
 import { GoneFigures, ownFigures } from '../src/workers/gone-figures.js';
 import { countersOf, sumMetrics, withGone } from '../src/workers/metric-sums.js';
-import { OwnerCounts, ownerListener } from '../src/workers/owner-counts.js';
+import { isOwnerKey, OwnerCounts, ownerListener } from '../src/workers/owner-counts.js';
 import { plus, sumOf } from '../src/workers/sums.js';
 import type { Question } from '../src/workers/talk.js';
 import { Random } from './support/random.js';
@@ -284,12 +285,22 @@ test('every worker is asked for the metrics of the same channels: those that any
       });
     },
   };
-  const page: OpsPage = { access: 'key', answer: () => ({ contentType: '', body: '' }) };
-  const request = { query: new Query(''), draining: false, rest: '' };
-  await pagesOfAll(new Map([['metrics', page]]), everyone)
-    .get('metrics')!
-    .answer(request);
+  const page: OpsPage = {
+    access: 'key',
+    check({ query }) {
+      if (query.get('sort') === 'x') throw new Error('no such order');
+    },
+    // It is asked with the others: figures since the page before would be gone then.
+    answer: () => expect.unreachable('asked for its own figures beforehand'),
+  };
+  const metrics = pagesOfAll(new Map([['metrics', page]]), everyone).get('metrics')!;
+  await metrics.answer({ query: new Query(''), draining: false, rest: '' });
   expect(asked.at(-1)).toMatchObject({ page: 'metrics', channels: ['a', 'b', 'c'] });
+  asked.length = 0;
+  await expect(
+    metrics.answer({ query: new Query('sort=x'), draining: false, rest: '' }),
+  ).rejects.toThrow('no such order');
+  expect(asked, 'a query that is refused').toEqual([]);
 });
 
 test('what the log counts in the supervisor is part of the sum', () => {
@@ -376,4 +387,29 @@ test('lines of a user and of an address are counted over all, and only where the
   owners.remove(2);
   expect([...told.values()]).toEqual([0]);
   expect(counts.linesOfUser(owner.user)).toBe(2);
+});
+
+test('no channel is taken for a user or an address, whatever its name', () => {
+  const keys: string[] = [];
+  const tell = ownerListener({ maxLinesPerUser: 1, maxLinesPerAddress: 1 }, (key) =>
+    keys.push(key),
+  )!;
+  tell('user', 'ann', 1);
+  tell('address', '192.0.2.1', 1);
+  tell('address', '2001:db8::/64', 1);
+  for (const key of keys) {
+    expect(isOwnerKey(key)).toBe(true);
+    expect(() => checkChannelName(key)).toThrow('is not allowed');
+  }
+  const isAllowed = (character: string): boolean => {
+    try {
+      return checkChannelName(`a${character}a`) !== '';
+    } catch {
+      return false;
+    }
+  };
+  const characters = Array.from({ length: 256 }, (_none, code) => String.fromCharCode(code));
+  const allowed = characters.filter(isAllowed);
+  expect(allowed).toContain(':');
+  for (const character of allowed) expect(isOwnerKey(`a${character}192.0.2.1`)).toBe(false);
 });

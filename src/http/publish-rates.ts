@@ -18,6 +18,9 @@ export function rateSourceOf({ credential }: Pick<Rights, 'credential'>, network
 }
 
 export class PublishRates {
+  /** Hears what is taken here, where other processes let the same sources publish. */
+  onTaken: ((source: string, events: number) => void) | undefined;
+
   readonly #perSecond: number;
   readonly #clock: Clock;
   readonly #counters: Counters;
@@ -45,10 +48,11 @@ export class PublishRates {
   /** Takes one event for a publish by `source`. Throws HOLDLINE_RATE with the time to wait. */
   take(source: string): void {
     const nowMs = this.#clock.nowMs();
-    let bucket = this.#buckets.get(source);
-    if (bucket === undefined) bucket = this.#make(source, nowMs);
-    const waitMs = bucket.take(nowMs);
-    if (waitMs === 0) return;
+    const waitMs = this.#bucketOf(source, nowMs).take(nowMs);
+    if (waitMs === 0) {
+      this.onTaken?.(source, 1);
+      return;
+    }
     this.#counters.publishes_refused_rate_total++;
     const seconds = Math.max(1, Math.ceil(waitMs / 1000));
     throw new HoldlineError(
@@ -63,7 +67,19 @@ export class PublishRates {
    * when it has been let in.
    */
   published(source: string, events: number): void {
-    if (events > 1) this.#buckets.get(source)?.owe(events - 1);
+    if (events <= 1) return;
+    this.#buckets.get(source)?.owe(events - 1, this.#clock.nowMs());
+    this.onTaken?.(source, events - 1);
+  }
+
+  /** The source has taken so many in another process. */
+  takenElsewhere(source: string, events: number): void {
+    const nowMs = this.#clock.nowMs();
+    this.#bucketOf(source, nowMs).owe(events, nowMs);
+  }
+
+  #bucketOf(source: string, nowMs: number): TokenBucket {
+    return this.#buckets.get(source) ?? this.#make(source, nowMs);
   }
 
   #make(source: string, nowMs: number): TokenBucket {

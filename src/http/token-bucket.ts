@@ -26,8 +26,8 @@ export class TokenBucket {
   }
 
   /** Takes `count` more, whether they are there or not. */
-  owe(count: number): void {
-    this.#fullAtMs += count * this.#intervalMs;
+  owe(count: number, nowMs: number): void {
+    this.#fullAtMs = Math.max(this.#fullAtMs, nowMs) + count * this.#intervalMs;
   }
 
   /** True when it is as full as a new one, so that nothing is lost when it is forgotten. */

@@ -11,7 +11,7 @@ import { HoldlineError } from '../errors.js';
 import { badParameter, type Query } from '../http/query.js';
 import { channelOf, limitOf } from '../http/request.js';
 import { LISTED_CHANNELS_DEFAULT } from '../limits.js';
-import { jsonAnswer, type OpsPage } from './page.js';
+import { jsonAnswer, type OpsPage, type OpsRequest } from './page.js';
 
 /** What these pages ask of the hub. */
 export interface ChannelSource {
@@ -25,21 +25,19 @@ export function makeChannelPages(hub: ChannelSource): Readonly<Record<string, Op
   return {
     channels: {
       access: 'key',
+      check: ({ query }) => void listingOf(query),
       answer({ query }) {
-        query.checkNamesAmong(['sort', 'limit', 'after']);
-        const sort = orderOf(query);
-        const limit = limitOf(query) || LISTED_CHANNELS_DEFAULT;
-        const { channels, next } = hub.listChannels(sort, limit, placeOf(query));
-        const after = next === undefined ? null : `${next.value}:${next.name}`;
-        return jsonAnswer({ sort, channels, next: after });
+        const { sort, limit, after } = listingOf(query);
+        const { channels, next } = hub.listChannels(sort, limit, after);
+        const nextText = next === undefined ? null : `${next.value}:${next.name}`;
+        return jsonAnswer({ sort, channels, next: nextText });
       },
     },
     'channels/': {
       access: 'key',
-      answer({ query, rest }) {
-        query.checkNamesAmong(['users']);
-        const withUsers = query.isSet('users');
-        const name = channelOf(`/${rest}`);
+      check: (request) => void channelAskedFor(request),
+      answer(request) {
+        const { name, withUsers } = channelAskedFor(request);
         const figures = hub.channelDetails(name);
         if (figures === undefined) {
           throw new HoldlineError(
@@ -51,6 +49,27 @@ export function makeChannelPages(hub: ChannelSource): Readonly<Record<string, Op
       },
     },
   };
+}
+
+/** Which channels `/-/channels` is to show. Throws HOLDLINE_BAD_QUERY. */
+function listingOf(query: Query): {
+  readonly sort: ChannelOrder;
+  readonly limit: number;
+  readonly after: ListPlace | undefined;
+} {
+  query.checkNamesAmong(['sort', 'limit', 'after']);
+  const sort = orderOf(query);
+  const limit = limitOf(query) || LISTED_CHANNELS_DEFAULT;
+  return { sort, limit, after: placeOf(query) };
+}
+
+/** What `/-/channels/NAME` is to show. Throws HOLDLINE_BAD_QUERY, and as {@link channelOf} does. */
+function channelAskedFor({ query, rest }: OpsRequest): {
+  readonly name: string;
+  readonly withUsers: boolean;
+} {
+  query.checkNamesAmong(['users']);
+  return { withUsers: query.isSet('users'), name: channelOf(`/${rest}`) };
 }
 
 /** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */

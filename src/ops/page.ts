@@ -27,6 +27,8 @@ export interface OpsPage {
   readonly access: 'key' | 'host' | 'open';
   /** Code without state, for pages of every origin that may listen. */
   readonly isForPages?: true;
+  /** Throws HOLDLINE_BAD_QUERY as `answer` does, and looks at nothing but the request. */
+  check?(request: OpsRequest): void;
   /** Answers a GET. Throws or rejects with HOLDLINE_BAD_QUERY. */
   answer(request: OpsRequest): OpsAnswer | Promise<OpsAnswer>;
 }

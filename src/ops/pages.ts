@@ -40,12 +40,10 @@ export function makePages(sources: PageSources, demo: boolean, basePath = ''): O
     memory: { access: 'key', answer: async () => json(await memory.report()) },
     connections: {
       access: 'key',
+      check: ({ query }) => void rankingOf(query),
       answer({ query }) {
-        const sort = orderOf(query);
-        return json({
-          sort,
-          connections: hub.rankLines(sort, limitOf(query) || RANKED_LINES_DEFAULT),
-        });
+        const { sort, limit } = rankingOf(query);
+        return json({ sort, connections: hub.rankLines(sort, limit) });
       },
     },
     ...makeChannelPages(hub),
@@ -77,12 +75,12 @@ export function pagesInWords(pages: OpsPages, basePath: string): string {
   return `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`;
 }
 
-/** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */
-function orderOf(query: Query): LineOrder {
+/** Which lines `/-/connections` is to show. Throws HOLDLINE_BAD_QUERY. */
+function rankingOf(query: Query): { readonly sort: LineOrder; readonly limit: number } {
   query.checkNamesAmong(['sort', 'limit']);
   const text = query.get('sort') ?? 'lag';
-  const order = LINE_ORDERS.find((one) => one === text);
-  if (order !== undefined) return order;
+  const sort = LINE_ORDERS.find((one) => one === text);
+  if (sort !== undefined) return { sort, limit: limitOf(query) || RANKED_LINES_DEFAULT };
   throw new HoldlineError(
     'HOLDLINE_BAD_QUERY',
     `sort=${JSON.stringify(text.slice(0, 32))} is not one of ${LINE_ORDERS.join(', ')}`,

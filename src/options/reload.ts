@@ -25,10 +25,13 @@ const RELOADED = [
   'tlsKey',
 ] as const satisfies readonly SettingName[];
 
+/** What a server runs with: an ops key is given, or made. */
+export type RunningSettings = Settings & { readonly opsKey: string };
+
 /** What comes of settings that were read again. */
-export interface Reloaded {
+export interface Reloaded<Some extends Settings> {
   /** What the server runs with from now on. */
-  readonly settings: Settings;
+  readonly settings: Some;
   /** Flags of the options that have changed. */
   readonly changed: readonly string[];
   /** Those of options that have changed and need a restart. */
@@ -36,7 +39,7 @@ export interface Reloaded {
 }
 
 /** Takes from `read` what may change while a server runs with `running`. */
-export function reloadSettings(running: Settings, read: Settings): Reloaded {
+export function reloadSettings<Some extends Settings>(running: Some, read: Some): Reloaded<Some> {
   const settings: Record<string, unknown> = { ...running };
   const changed: string[] = [];
   const ignored: string[] = [];
@@ -49,7 +52,7 @@ export function reloadSettings(running: Settings, read: Settings): Reloaded {
     (isTaken ? changed : ignored).push(`--${row.flag}`);
     if (isTaken) settings[setting] = read[setting];
   }
-  return { settings: Object.freeze(settings) as unknown as Settings, changed, ignored };
+  return { settings: Object.freeze(settings) as unknown as Some, changed, ignored };
 }
 
 function hasTls({ tlsCert }: Settings): boolean {

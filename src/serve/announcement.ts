@@ -3,15 +3,17 @@ import process from 'node:process';
 import type { Logger } from 'pino';
 import { cautions } from '../options/cautions.js';
 import { authorityOf, splitHostAndPort } from '../options/place-kinds.js';
+import type { RunningSettings } from '../options/reload.js';
 import type { Settings } from '../options/table.js';
 import type { Address } from '../server/api.js';
 import { VERSION } from '../version.js';
+import type { MadeOpsKey } from './ops-key.js';
 
 /** Says where the server listens, and what its operator should know. */
 export function sayListening(
   log: Logger,
-  settings: Settings,
-  madeKey: string | undefined,
+  settings: RunningSettings,
+  madeKey: MadeOpsKey,
   facts: {
     readonly address: Address;
     readonly build: string | null;
@@ -33,7 +35,7 @@ export function sayListening(
   );
   if (settings.demo && places.url !== undefined)
     log.info({ url: `${places.url}/-/demo` }, 'open the demo in a browser');
-  if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
+  madeKey.sayIfUsed(log, settings);
   for (const caution of [...cautions(settings), ...problems]) log.warn(caution);
 }
 

@@ -2,36 +2,34 @@
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { makeCounters } from '../counters.js';
-import type { CommandLine } from '../options/command-line.js';
 import { authorityOf, splitHostAndPort } from '../options/place-kinds.js';
 import type { Settings } from '../options/table.js';
 import { EXIT_DONE, EXIT_FAILED } from '../terminal.js';
 import { hooksOf, openLog } from './program-log.js';
-import { reloading } from './reloading.js';
+import { reloadCertificate } from './reloading.js';
 
-/** Serves until its supervisor ends it, or is gone. */
-export async function serveAsWorker(
-  commandLine: CommandLine,
-  parse: (readFile: (path: string) => string) => CommandLine,
-): Promise<number> {
+/**
+ * Serves until its supervisor ends it, or is gone. It reads no configuration: one that has changed
+ * or has a mistake in it meanwhile would make it differ from the others. Its supervisor says what
+ * it runs with.
+ */
+export async function serveAsWorker(): Promise<number> {
   setFlagsFromString('--semi-space-growth-factor=1');
-  const counters = makeCounters();
-  const { log: plainLog, closeLog } = openLog(commandLine, counters);
   const { Parent } = await import('../workers/parent.js');
+  let sayGone = (_reason: string): void => {};
   const parent = await Parent.connect((reason) => {
-    plainLog.fatal({ reason }, 'the worker has lost its supervisor and ends');
+    sayGone(reason);
     process.exit(EXIT_FAILED);
   });
-  const { opsKey, place } = parent.welcome;
-  const log = plainLog.child({ worker: place });
-  const settings: Settings = {
-    ...commandLine.settings,
-    opsKey,
-    ...placesOfWorker(commandLine, parent),
-  };
-  const { createWorkerServer } = await import('../server/server.js');
-  const server = createWorkerServer({ ...settings, ...hooksOf(log, counters) }, counters, parent);
-  parent.onReload = await reloading(server, settings, opsKey, parse, log);
+  const { welcome } = parent;
+  const counters = makeCounters();
+  const { log: plainLog, closeLog } = openLog(welcome, counters);
+  const log = plainLog.child({ worker: welcome.place });
+  sayGone = (reason) => log.fatal({ reason }, 'the worker has lost its supervisor and ends');
+  const { createWorkerServer, reloadServer } = await import('../server/server.js');
+  const { settings } = parent;
+  const options = { ...settings, ...placesOfWorker(settings, welcome), ...hooksOf(log, counters) };
+  const server = createWorkerServer(options, counters, parent);
   const end = new Promise<void>((resolve, reject) => {
     const close = (drainMs: number): void => {
       server.close({ drainMs }).then(resolve, reject);
@@ -47,6 +45,13 @@ export async function serveAsWorker(
     });
   });
   const address = await server.listen();
+  const reload = (): void => {
+    reloadServer(server, parent.settings);
+    void reloadCertificate(server, parent.settings, log);
+  };
+  parent.onReload = reload;
+  // The configuration may have been read again while it began to listen.
+  if (parent.settings !== settings) reload();
   process.on('uncaughtException', (error) => {
     log.fatal(error, 'internal error; the worker ends');
     process.exit(EXIT_FAILED);
@@ -60,12 +65,9 @@ export async function serveAsWorker(
 
 /** Where a worker listens: where its supervisor says. */
 function placesOfWorker(
-  { settings }: CommandLine,
-  {
-    welcome: { port, opsPort },
-  }: { readonly welcome: { readonly port: number; readonly opsPort: number | undefined } },
+  { opsListen }: Settings,
+  { port, opsPort }: { readonly port: number; readonly opsPort?: number | undefined },
 ): Partial<Settings> {
-  const { opsListen } = settings;
   const ops = opsListen === undefined ? undefined : splitHostAndPort(opsListen);
   return {
     port,

@@ -2,7 +2,6 @@
  * `holdline serve`: reads its configuration, and runs a server in this process, or in several,
  * until a signal ends it.
  */
-import { randomBytes } from 'node:crypto';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { makeCounters } from '../counters.js';
@@ -15,22 +14,22 @@ import {
   workersOf,
   type CommandLine,
 } from '../options/command-line.js';
-import type { Settings } from '../options/table.js';
+import type { RunningSettings } from '../options/reload.js';
 import { complain, EXIT_DONE, EXIT_FAILED } from '../terminal.js';
 import { isWorkerProcess } from '../worker-variable.js';
 import { sayListening } from './announcement.js';
 import { endInOrder, signals } from './ending.js';
+import { MadeOpsKey } from './ops-key.js';
 import { hooksOf, openLog } from './program-log.js';
-import { reloading } from './reloading.js';
+import { reloadCertificate, reloading } from './reloading.js';
 
 /** `holdline serve`: listens until a signal ends it. */
 export async function serve(args: readonly string[]): Promise<number> {
   const { env } = process;
+  if (isWorkerProcess(env)) return (await import('./as-worker.js')).serveAsWorker();
   const parse = (readFile: (path: string) => string): CommandLine =>
     parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
   const commandLine = parse(readAnyFile);
-  if (isWorkerProcess(env))
-    return (await import('./as-worker.js')).serveAsWorker(commandLine, parse);
   for (const warning of commandLine.warnings) complain(`warning: ${warning}`);
   if (commandLine.printConfig) {
     process.stdout.write(configTable(commandLine.entries));
@@ -41,25 +40,20 @@ export async function serve(args: readonly string[]): Promise<number> {
   // the number of accepts (to 16 MB and more) only costs memory, about 280 B a line.
   setFlagsFromString('--semi-space-growth-factor=1');
 
-  // A given key is never logged; for one that is made here the log is the only place.
-  const madeKey =
-    commandLine.settings.opsKey === undefined ? randomBytes(24).toString('base64url') : undefined;
-  const settings: Settings = {
-    ...commandLine.settings,
-    opsKey: commandLine.settings.opsKey ?? madeKey,
-  };
+  const madeKey = new MadeOpsKey();
+  const settings = madeKey.addTo(commandLine.settings);
   if (workersOf(commandLine.workers) > 1) {
     const { serveWithWorkers } = await import('./with-workers.js');
-    return serveWithWorkers(args, commandLine, settings, madeKey, parse);
+    return serveWithWorkers(commandLine, settings, madeKey, parse);
   }
   const counters = makeCounters();
   const { log, closeLog } = openLog(commandLine, counters);
-  const { createCountingServer } = await import('../server/server.js');
+  const { createCountingServer, reloadServer } = await import('../server/server.js');
   const server = createCountingServer({ ...settings, ...hooksOf(log, counters) }, counters);
-  let reload = (): void => log.warn('not reloaded: the server does not listen yet');
+  let reload = (): unknown => log.warn('not reloaded: the server does not listen yet');
   // From here on, since the log may take its time to open, and process 1 of a container would hear
   // no signal without a handler.
-  const { signalled, onNext } = signals(() => reload());
+  const { signalled, onNext } = signals(() => void reload());
   if (settings.log !== 'memory') log.info({ log: settings.log }, 'opening the log');
   const listening = server.listen();
   const address = await Promise.race([listening, signalled]);
@@ -76,7 +70,11 @@ export async function serve(args: readonly string[]): Promise<number> {
     log.fatal(error, 'internal error; the server ends');
     process.exit(EXIT_FAILED);
   });
-  reload = await reloading(server, settings, madeKey, parse, log);
+  const use = (next: RunningSettings): void => {
+    reloadServer(server, next);
+    void reloadCertificate(server, next, log);
+  };
+  reload = reloading({ settings, madeKey, parse, log, use });
   const { build, sockets } = server.stats();
   sayListening(log, settings, madeKey, { address, build, problems: sockets.problems });
 

@@ -3,35 +3,36 @@ import process from 'node:process';
 import { makeCounters } from '../counters.js';
 import { asError } from '../errors.js';
 import { workersOf, type CommandLine } from '../options/command-line.js';
-import type { Settings } from '../options/table.js';
+import type { RunningSettings } from '../options/reload.js';
 import { EXIT_DONE, EXIT_FAILED } from '../terminal.js';
 import { openWorkers, WorkerFailed } from '../workers/start.js';
 import { sayListening } from './announcement.js';
 import { endInOrder, signals } from './ending.js';
+import type { MadeOpsKey } from './ops-key.js';
 import { openLog } from './program-log.js';
-import { reloadingWorkers } from './reloading.js';
+import { reloading } from './reloading.js';
 
 /** Supervises N processes of this command until a signal ends it. */
 export async function serveWithWorkers(
-  args: readonly string[],
   commandLine: CommandLine,
-  settings: Settings,
-  madeKey: string | undefined,
+  settings: RunningSettings,
+  madeKey: MadeOpsKey,
   parse: (readFile: (path: string) => string) => CommandLine,
 ): Promise<number> {
   const counters = makeCounters();
   const { log, closeLog } = openLog(commandLine, counters);
   const count = workersOf(commandLine.workers);
-  let reload = (): void => log.warn('not reloaded: the server does not listen yet');
+  let reload = (): unknown => log.warn('not reloaded: the server does not listen yet');
   // From here on, since process 1 of a container would hear no signal without a handler.
-  const { signalled, onNext } = signals(() => reload());
+  const { signalled, onNext } = signals(() => void reload());
   process.on('uncaughtException', (error) => {
     log.fatal(error, 'internal error; the server ends');
     process.exit(EXIT_FAILED);
   });
   const opening = openWorkers({
-    args: ['serve', ...args],
     settings,
+    logLevel: commandLine.logLevel,
+    logFormat: commandLine.logFormat,
     count,
     env: process.env,
     counters,
@@ -44,9 +45,9 @@ export async function serveWithWorkers(
     await closeLog();
     return EXIT_DONE;
   }
-  const { supervisor, close } = workers;
+  const { supervisor, use, close } = workers;
   const serving = supervisor.start().then((facts) => {
-    reload = reloadingWorkers(workers, settings, parse, log);
+    reload = reloading({ settings, madeKey, parse, log, use });
     sayListening(log, settings, madeKey, { ...facts, workers: count });
     return supervisor.failed;
   });

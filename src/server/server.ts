@@ -7,6 +7,7 @@ import type { Options } from '../options/options.js';
 import { splitHostAndPort } from '../options/place-kinds.js';
 import { placeOf } from '../options/log-kinds.js';
 import { resolveOptions } from '../options/settings.js';
+import type { RunningSettings } from '../options/reload.js';
 import type { Settings } from '../options/table.js';
 import type { EventLog } from '../core/event-log.js';
 import { Hub, type HubOptions } from '../core/hub.js';
@@ -67,14 +68,14 @@ import { Router } from './router.js';
 import { makeTicket } from './tickets.js';
 
 /** What each server does when its configuration is read again; not for programs. */
-const RELOADS = new WeakMap<Server, (settings: Settings) => void>();
+const RELOADS = new WeakMap<Server, (settings: RunningSettings) => void>();
 
 /**
  * Lets a server that was made by {@link createServer} run with other credentials, as
  * options/reload.ts says. Lines stay. Throws HOLDLINE_BAD_OPTION for a key that cannot be used, and
  * then nothing has changed.
  */
-export function reloadServer(server: Server, settings: Settings): void {
+export function reloadServer(server: Server, settings: RunningSettings): void {
   RELOADS.get(server)?.(settings);
 }
 
@@ -160,8 +161,7 @@ function makeServer(
   if (onClose !== undefined)
     hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
-  const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
-  let opsKeyInUse = opsKey;
+  let opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
   const jwks = jwksEvents(counters, warn);
   const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
   const logWatch = new LogWatch(log, SYSTEM_CLOCK, warn);
@@ -231,6 +231,8 @@ function makeServer(
     hub.countElsewhere(parent.elsewhere, {
       changed: (name, _before, after) => parent.linesChanged(name, after),
     });
+    rates.onTaken = (source, events) => parent.taken(source, events);
+    parent.onTaken = (source, events) => rates.takenElsewhere(source, events);
     parent.log.queueLengthOf = (channel) => hub.channels.get(channel)?.queueLength ?? 0;
   }
   const pending = new PendingAnswers(counters, held);
@@ -404,11 +406,10 @@ function makeServer(
         return drain.end(drainMs);
       }),
   };
-  const server = Object.defineProperty(functions, 'opsKey', { get: () => opsKeyInUse }) as Server;
+  const server = Object.defineProperty(functions, 'opsKey', { get: () => opsKey }) as Server;
   RELOADS.set(server, (next) => {
-    const nextKey = next.opsKey ?? opsKey;
-    guard.reload({ ...next, opsKey: nextKey });
-    opsKeyInUse = nextKey;
+    guard.reload(next);
+    opsKey = next.opsKey;
     hub.channels.usePolicies(next.policies);
     log.usePolicies?.(next.policies);
   });

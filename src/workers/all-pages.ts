@@ -5,7 +5,6 @@
 import type { LineFigures, LineOrder } from '../core/line-ranking.js';
 import { withRatio } from '../core/channel-compression.js';
 import type { ChannelDetails, ChannelUsers, ListedChannel } from '../core/channel-listing.js';
-import { HoldlineError } from '../errors.js';
 import { limitOf } from '../http/request.js';
 import {
   CHANNELS_IN_METRICS_MAX,
@@ -126,7 +125,11 @@ export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
   const summed = [...pages].map(([name, page]): [string, OpsPage] => {
     const answer = Object.hasOwn(all, name) ? all[name] : undefined;
     if (answer === undefined) return [name, page];
-    return [name, { ...page, answer: async (request) => checked(page, request, answer) }];
+    const checked: OpsPage['answer'] = async (request) => {
+      page.check?.(request);
+      return answer(request);
+    };
+    return [name, { ...page, answer: checked }];
   });
   return new Map(summed);
 }
@@ -141,20 +144,6 @@ export function idOfAll(id: number, spawn: number): number {
 /** The id within a worker; undefined for a line of another one. */
 export function idWithin(idOverAll: number, spawn: number): number | undefined {
   return idOverAll % SPAWNS === spawn % SPAWNS ? Math.floor(idOverAll / SPAWNS) : undefined;
-}
-
-/** A query that this worker refuses is refused before anybody is asked. */
-async function checked(
-  page: OpsPage,
-  request: OpsRequest,
-  answer: OpsPage['answer'],
-): Promise<OpsAnswer> {
-  try {
-    await page.answer(request);
-  } catch (error) {
-    if (!(error instanceof HoldlineError) || error.code !== 'HOLDLINE_NOT_FOUND') throw error;
-  }
-  return answer(request);
 }
 
 async function ask(

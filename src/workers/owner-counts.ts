@@ -12,8 +12,8 @@ export interface CountedOwners {
   linesOfAddress(address: string): number;
 }
 
-/** Stands in no name of a channel, which are told the same way. */
-const MARK = ':';
+/** No name of a channel has a space (http/request.ts), and those are told the same way. */
+const MARK = ' ';
 
 export function isOwnerKey(name: string): boolean {
   return name.includes(MARK);

@@ -13,6 +13,7 @@ import { Elsewhere } from '../core/elsewhere.js';
 import type { LogRow } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
 import { SHARE_LOOK_MS } from '../limits.js';
+import type { RunningSettings } from '../options/reload.js';
 
 /** The pipe to the supervisor. */
 const PIPE_FILE = 3;
@@ -22,24 +23,30 @@ export class Parent {
   /** Lines that this process can hold at the most; its share of all is in {@link share}. */
   readonly linesMax: number;
   readonly log: WorkerLog;
-  /** Ends this process's server within a time, ms; reads the configuration again. */
+  /** Ends this process's server within a time, ms. Set by the server. */
   onDrain: (drainMs: number) => void = () => {};
+  /** Lets it run with the {@link settings}, which have changed. */
   onReload: () => void = () => {};
-  /** Answers what every worker is asked. Set by the server. */
+  /** Answers what every worker is asked. */
   onQuestion: (question: Question) => unknown = () => undefined;
 
   /** Lines that other workers have, by channel; and by user and address (owner-counts.ts). */
   readonly elsewhere = new Elsewhere();
   readonly owners = new Elsewhere();
+  /** So many events have counted elsewhere against the rate of a source. Set by the server. */
+  onTaken: (source: string, events: number) => void = () => {};
   /** Memory of the other processes, bytes, as it was told last. */
   elsewhereBytes: number;
   /** Memory of this process as the others count it, bytes. Set by the server. */
   ownBytes: () => number = () => process.memoryUsage.rss();
 
+  #settings: RunningSettings;
   readonly #link: Link;
   readonly #clock: Clock;
   /** Lines by channel that have changed here in this turn. */
   #changed = new Map<string, number>();
+  /** Events by source that have counted against its rate here in this turn. */
+  #taken = new Map<string, number>();
   readonly #shares = new Map<string, Share>();
   /** What was lent after the welcome, while the server was not there to use it. */
   readonly #lentEarly = new Map<string, number>();
@@ -48,6 +55,7 @@ export class Parent {
     this.#link = link;
     this.#clock = clock;
     this.welcome = welcome;
+    this.#settings = welcome.settings;
     this.linesMax = welcome.linesMax;
     this.elsewhereBytes = welcome.elsewhereBytes;
     this.log = new WorkerLog(link, welcome.log, clock);
@@ -82,6 +90,11 @@ export class Parent {
     return parent;
   }
 
+  /** What all workers run with, as the supervisor said last. */
+  get settings(): RunningSettings {
+    return this.#settings;
+  }
+
   /** Workers that start when this one listens; undefined when it is not the first of all. */
   get startingCount(): number | undefined {
     const { spawn, count } = this.welcome;
@@ -109,6 +122,18 @@ export class Parent {
       });
     }
     this.#changed.set(name, count);
+  }
+
+  /** So many events have counted here against the rate of a source; the others are told. */
+  taken(source: string, events: number): void {
+    if (this.#taken.size === 0) {
+      this.#clock.soon(() => {
+        const taken = [...this.#taken];
+        this.#taken = new Map();
+        this.#link.tell('taken', taken);
+      });
+    }
+    this.#taken.set(source, (this.#taken.get(source) ?? 0) + events);
   }
 
   /** What this worker may use of a number that all share; `inUse` says how many it does. */
@@ -173,12 +198,16 @@ export class Parent {
         this.elsewhere.gone(value as number);
         this.owners.gone(value as number);
         return undefined;
+      case 'taken':
+        for (const one of value as readonly [string, number][]) this.onTaken(...one);
+        return undefined;
       case 'question':
         return this.onQuestion(value as Question);
       case 'drain':
         this.onDrain(value as number);
         return undefined;
       case 'reload':
+        this.#settings = value as RunningSettings;
         this.onReload();
         return undefined;
       default:

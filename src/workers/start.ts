@@ -1,5 +1,6 @@
 /** What a server of several processes begins with: its log, its port and its supervisor. */
 import { spawn } from 'node:child_process';
+import { Tokens } from '../auth/tokens.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { EventLog, History } from '../core/event-log.js';
 import type { LoggedEntry } from '../core/event.js';
@@ -12,11 +13,13 @@ import { MemoryLog } from '../log/memory-log.js';
 import { freePort, portFailure } from '../native/listen-failure.js';
 import { placeOf } from '../options/log-kinds.js';
 import { splitHostAndPort } from '../options/place-kinds.js';
+import type { RunningSettings } from '../options/reload.js';
 import { connectionsUnder, type Settings } from '../options/table.js';
 import { workerEnvironment, type Environment } from '../worker-variable.js';
 import { RingHistory } from './ring-history.js';
 import { Pool } from './shares.js';
 import { Supervisor, type SupervisorParts } from './supervisor.js';
+import type { Welcome } from './talk.js';
 import type { WorkerProcess } from './worker-process.js';
 import { WorkerFailed } from './worker-processes.js';
 
@@ -26,10 +29,9 @@ export { WorkerFailed };
 const STAYING_MS = 86_400_000;
 
 export interface WorkersParts {
-  /** Of this program, for each worker. */
-  readonly args: readonly string[];
-  /** With an ops key. */
-  readonly settings: Settings;
+  readonly settings: RunningSettings;
+  readonly logLevel: Welcome['logLevel'];
+  readonly logFormat: Welcome['logFormat'];
   readonly count: number;
   /** Of this process, and with a sign for each worker. */
   readonly env: Environment;
@@ -41,8 +43,11 @@ export interface WorkersParts {
 export interface Workers {
   /** Its workers are not started yet. */
   readonly supervisor: Supervisor;
-  /** What is kept keeps to these from now on; the workers read their own. */
-  usePolicies(this: void, policies: Settings['policies']): void;
+  /**
+   * Lets all workers run with these settings; resolves when those that answer do. Throws
+   * HOLDLINE_BAD_OPTION for a key that cannot be used, and then nothing has changed.
+   */
+  use(this: void, settings: RunningSettings): Promise<void>;
   /** Ends the log, when all workers have ended. */
   close(this: void): Promise<void>;
 }
@@ -52,8 +57,9 @@ export interface Workers {
  * HOLDLINE_BAD_LOG.
  */
 export async function openWorkers({
-  args,
   settings,
+  logLevel,
+  logFormat,
   count,
   env,
   counters,
@@ -80,11 +86,11 @@ export async function openWorkers({
     ...(keep !== undefined && { keep }),
     count,
     start: () =>
-      spawn(process.execPath, [...process.execArgv, process.argv[1] as string, ...args], {
+      spawn(process.execPath, [...process.execArgv, process.argv[1] as string, 'serve'], {
         stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
         env: workerEnvironment(env),
       }),
-    welcome: { port, opsPort, opsKey: settings.opsKey as string, linesMax },
+    welcome: { port, opsPort, linesMax, settings, logLevel, logFormat },
     pools: {
       lines: new Pool<WorkerProcess>(settings.maxConnections, linesMax),
       polls: new Pool<WorkerProcess>(settings.maxWaitingPolls),
@@ -98,7 +104,13 @@ export async function openWorkers({
     supervisor.stop();
     await log.close();
   };
-  return { supervisor, usePolicies, close };
+  const use = (next: RunningSettings): Promise<void> => {
+    // Each worker makes its own: what one would refuse is refused before any is told.
+    Tokens.of(next);
+    usePolicies(next.policies);
+    return supervisor.reload(next);
+  };
+  return { supervisor, use, close };
 }
 
 /** The log, open, and where its past is read. */
@@ -110,7 +122,8 @@ async function openLog(
   readonly log: EventLog;
   readonly history: History;
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
-  readonly usePolicies: Workers['usePolicies'];
+  /** What is kept keeps to these from now on. */
+  readonly usePolicies: (policies: Settings['policies']) => void;
 }> {
   // Over NATS each worker has a log of its own. What they tell each other beside it stays here.
   const isTheirs = placeOf(settings.log).kind === 'nats';

@@ -16,6 +16,7 @@ import type {
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { RECORDS_FRAME_BYTES, WORKERS_ASKED_MS_MAX } from '../limits.js';
+import type { RunningSettings } from '../options/reload.js';
 import { Appends } from './appends.js';
 import type { Credit, Room } from './credit.js';
 import { GoneFigures, ownFigures } from './gone-figures.js';
@@ -51,6 +52,7 @@ export interface SupervisorParts extends Pick<
 
 export class Supervisor implements ProcessesOwner {
   readonly #parts: SupervisorParts;
+  #welcomeOfAll: SupervisorParts['welcome'];
   readonly #clock: Clock;
   readonly #rows: LogRows;
   readonly #appends: Appends;
@@ -64,6 +66,7 @@ export class Supervisor implements ProcessesOwner {
 
   constructor(parts: SupervisorParts) {
     this.#parts = parts;
+    this.#welcomeOfAll = parts.welcome;
     this.#clock = parts.clock ?? SYSTEM_CLOCK;
     const { log, count, credit, start, say } = parts;
     this.#workers = new WorkerProcesses({
@@ -101,9 +104,14 @@ export class Supervisor implements ProcessesOwner {
     this.#workers.kill();
   }
 
-  /** All workers read their configuration again. */
-  reload(): void {
-    for (const worker of this.#workers) worker.link.tell('reload');
+  /** All workers run with these settings from now on. Resolves when those that answer do. */
+  async reload(settings: RunningSettings): Promise<void> {
+    this.#welcomeOfAll = { ...this.#welcomeOfAll, settings };
+    const answers: Promise<unknown>[] = [];
+    this.#workers.tellOthers(undefined, (link) =>
+      answers.push(link.ask('reload', settings, WORKERS_ASKED_MS_MAX)),
+    );
+    await Promise.allSettled(answers);
   }
 
   /** Takes no more from the log. */
@@ -258,6 +266,8 @@ export class Supervisor implements ProcessesOwner {
         const { pool, count } = value as { readonly pool: string; readonly count: number };
         return this.#lending.giveBack(pool, worker, count);
       }
+      case 'taken':
+        return this.#workers.tellOthers(worker, (link) => link.tell('taken', value));
       case 'everyone':
         return this.#askEveryone(value);
       default:
@@ -266,14 +276,22 @@ export class Supervisor implements ProcessesOwner {
   }
 
   #welcome(worker: WorkerProcess): Welcome {
-    const { welcome, count } = this.#parts;
+    const { count } = this.#parts;
     worker.isReceiving = true;
     for (const other of this.#workers)
       if (other !== worker) worker.link.send(linesFrame(other.spawn, other.lines));
     const shares = this.#lending.begin(worker, count);
     const { place, spawn } = worker;
     const elsewhereBytes = this.#workers.memoryBytes - worker.memoryBytes;
-    return { ...welcome, count, place, spawn, elsewhereBytes, log: this.#logFacts, shares };
+    return {
+      ...this.#welcomeOfAll,
+      count,
+      place,
+      spawn,
+      elsewhereBytes,
+      log: this.#logFacts,
+      shares,
+    };
   }
 
   /** Its server begins: what is committed from now on is handed to it. */

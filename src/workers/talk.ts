@@ -1,4 +1,6 @@
 /** What supervisor and workers say to each other, as types. */
+import type { CommandLine } from '../options/command-line.js';
+import type { RunningSettings } from '../options/reload.js';
 import type { LogFacts } from './worker-log.js';
 
 /** What a worker is told when it begins. */
@@ -17,7 +19,10 @@ export interface Welcome {
   readonly opsPort: number | undefined;
   /** Memory of the supervisor and the other workers, as they told it last. */
   readonly elsewhereBytes: number;
-  readonly opsKey: string;
+  /** What all run with, as it was read last. */
+  readonly settings: RunningSettings;
+  readonly logLevel: CommandLine['logLevel'];
+  readonly logFormat: CommandLine['logFormat'];
 }
 
 /** What one of all workers answered. */

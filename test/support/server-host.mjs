@@ -2,7 +2,6 @@
  * Many servers in one process, each made as `holdline serve` makes it: with its options from
  * arguments and environment, and a log of its own. Told what to do by messages, see hosted.ts.
  */
-import { randomBytes } from 'node:crypto';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { pino } from 'pino';
@@ -11,6 +10,7 @@ import { readFileLimit } from '../../dist/linux/file-limit.js';
 import { readAnyFile } from '../../dist/linux/files.js';
 import { parseCommandLine, workersOf } from '../../dist/options/command-line.js';
 import { sayListening } from '../../dist/serve/announcement.js';
+import { MadeOpsKey } from '../../dist/serve/ops-key.js';
 import { hooksOf } from '../../dist/serve/program-log.js';
 import { createCountingServer } from '../../dist/server/server.js';
 
@@ -23,9 +23,8 @@ async function start(number, args, env) {
     readFile: readAnyFile,
   });
   if (workersOf(commandLine.workers) > 1) throw new Error('workers need a process of their own');
-  const { opsKey: givenKey } = commandLine.settings;
-  const madeKey = givenKey === undefined ? randomBytes(24).toString('base64url') : undefined;
-  const settings = { ...commandLine.settings, opsKey: givenKey ?? madeKey };
+  const madeKey = new MadeOpsKey();
+  const settings = madeKey.addTo(commandLine.settings);
   const log = pino(
     { level: commandLine.logLevel, timestamp: pino.stdTimeFunctions.isoTime },
     { write: (line) => void process.send({ number, line }) },

@@ -109,16 +109,14 @@ export class TestServer extends ServerUnderTest {
         throw error;
       });
     server.port = Number(listening['port']);
-    server.opsKey =
-      typeof all['ops-key'] === 'string'
-        ? all['ops-key']
-        : String(
-            (
-              await server.waitFor('the ops key made for this run', () =>
-                said('ops key made for this run'),
-              )
-            )['opsKey'],
-          );
+    const key = all['ops-key'];
+    const keyFile = all['ops-key-file'];
+    if (typeof key === 'string') server.opsKey = key;
+    else if (typeof keyFile === 'string') server.opsKey = readFileSync(keyFile, 'utf8').trim();
+    else {
+      const words = 'ops key made for this run';
+      server.opsKey = String((await server.waitFor(words, () => said(words)))['opsKey']);
+    }
     server.publishKey = typeof all['publish-key'] === 'string' ? all['publish-key'] : undefined;
     return server;
   }

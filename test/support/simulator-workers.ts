@@ -26,6 +26,7 @@ import { play } from './replay.js';
 import { ShownCounts } from './shown-counts.js';
 import { SimulatedProcess } from './simulated-process.js';
 import { SimulatedWorker } from './simulated-worker.js';
+import { welcomeOfAll } from './welcome.js';
 
 const NAMES = ['a', 'b', 'c', 'd'];
 /** A channel without lines: whatever happens to others, its publishes go on. */
@@ -272,7 +273,7 @@ export class WorkersSimulation {
       counters: makeCounters(),
       count: setting.workers,
       start: () => this.#spawn().child,
-      welcome: { port: 1, opsPort: undefined, opsKey: 'k', linesMax: setting.linesMaxEach },
+      welcome: welcomeOfAll(setting.linesMaxEach),
       pools: { lines: this.#pool },
       credit: setting.credit,
       say: (_level, words, facts) => this.#diary.note(`${words} ${JSON.stringify(facts)}`),
