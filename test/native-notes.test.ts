@@ -24,6 +24,7 @@ const slow = [
 ];
 const facts = [
   'abort-is-synchronous',
+  'body-outlives-response',
   'accept-filter',
   'added-headers',
   'chunked-requests',
