@@ -22,8 +22,8 @@ export interface End {
 
 /**
  * A MessageEvent. `data` is the published text, or JSON as it was published (a string alone: its
- * text); `lastEventId` is its id. The
- * server's own events `gap` and `end` have a {@link Gap} or an {@link End} as JSON and no channel.
+ * text); `lastEventId` is its id. The server's own events `gap` and `end` have a {@link Gap} or an
+ * {@link End} as JSON and no channel.
  */
 export interface HoldlineEvent extends Event {
   readonly data: string;
@@ -428,9 +428,12 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   #take({ gap, id, channel, event = 'message', data }: Envelope, text: string): void {
     if (gap) this.#emit('gap', JSON.stringify(gap));
     this.#position = String(id);
-    // The last member; in a string before it the quotes would be escaped.
-    const json = text.slice(text.indexOf(DATA) + DATA.length, text.lastIndexOf('}'));
-    this.#emit(event, typeof data === 'string' ? data : json, channel);
+    const published =
+      typeof data === 'string'
+        ? data
+        : // The last member; in a string before it the quotes would be escaped.
+          text.slice(text.indexOf(DATA) + DATA.length, text.lastIndexOf('}'));
+    this.#emit(event, published, channel);
   }
 
   #emit(type: string, data: string, channel = ''): void {

@@ -23,9 +23,9 @@ export class Idempotency {
   /**
    * The receipt kept for the request, or that of `publish`, which commits it to the log. Only
    * success is kept: when the first attempt fails, a waiting duplicate publishes, unless nobody
-   * knows whether the first did, which then holds for both. A publisher that
-   * releases its reservation while it waits has left. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH
-   * when the key was used for another request.
+   * knows whether the first did, which then holds for both. A publisher that releases its
+   * reservation while it waits has left. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH when the key
+   * was used for another request.
    */
   async once(
     request: RequestKey,

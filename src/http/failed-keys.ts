@@ -58,8 +58,8 @@ export class FailedKeys {
     this.#counters.failed_keys_total++;
     this.#warn(shown);
     const now = this.#clock.nowMs();
-    let failures = this.#byAddress.get(network);
-    if (failures === undefined || now - failures.sinceMs >= FAILED_KEYS_MS) {
+    let failures = this.#recentOf(network, now);
+    if (failures === undefined) {
       this.#byAddress.delete(network);
       failures = { sinceMs: now, count: 0 };
       this.#byAddress.set(network, failures);
@@ -79,13 +79,10 @@ export class FailedKeys {
    * nothing is counted, where the request is to be refused for it.
    */
   tolerates(address: Pick<ClientAddress, 'network' | 'shown'>): boolean {
-    const failures = this.#byAddress.get(address.network);
-    const isOver =
-      failures !== undefined &&
-      failures.count >= FAILED_KEYS_MAX &&
-      this.#clock.nowMs() - failures.sinceMs < FAILED_KEYS_MS;
-    if (!isOver) this.failed(address);
-    return !isOver;
+    const failures = this.#recentOf(address.network, this.#clock.nowMs());
+    if (failures !== undefined && failures.count >= FAILED_KEYS_MAX) return false;
+    this.failed(address);
+    return true;
   }
 
   /** Calls `refuse` after HELD_GUESS_MS, or at once if HELD_GUESSES_MAX are held back already. */
@@ -104,6 +101,14 @@ export class FailedKeys {
   /** Addresses that are remembered now. */
   get size(): number {
     return this.#byAddress.size;
+  }
+
+  /** The wrong keys that count against an address now; undefined without any. */
+  #recentOf(network: string, nowMs: number): Failures | undefined {
+    const failures = this.#byAddress.get(network);
+    return failures !== undefined && nowMs - failures.sinceMs < FAILED_KEYS_MS
+      ? failures
+      : undefined;
   }
 
   #forgetLater(): void {
