@@ -7,7 +7,7 @@ import { MECHANISMS, type MechanismName } from './alternatives/mechanisms.js';
 import { DATA_BYTES } from './event.js';
 import { hasCompiler } from './compile.js';
 import { remarkOnOtherProcesses } from './machine.js';
-import { type OpenLoopRound, measureOpenLoop } from './open-loop.js';
+import { CLIENT_NAP_MS, type OpenLoopRound, measureOpenLoop } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
 import type { AlternativeSettings } from './servers/alternative.js';
 import type { Usage } from './servers/agent.js';
@@ -65,7 +65,6 @@ const ROUNDS = 3;
 const WARM_UP_SECONDS = 1;
 const WINDOW_SECONDS = 4;
 const TAIL_SECONDS = 0.25;
-const NAP_MS = 1;
 /** A mechanism that falls behind drops old events; the rest is not waited for. */
 const SETTLE_DEADLINE_MS = 2_000;
 
@@ -123,7 +122,7 @@ function measureVisit(
         ...parameters,
         ratePerSecond,
         tailSeconds: TAIL_SECONDS,
-        clientNapMs: NAP_MS,
+        clientNapMs: CLIENT_NAP_MS,
         settleDeadlineMs: SETTLE_DEADLINE_MS,
       };
       rounds.push({

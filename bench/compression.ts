@@ -22,7 +22,7 @@ import {
   memoryFiguresOf,
   pointsUpTo,
 } from './memory.js';
-import { faultsOf, measureOpenLoop } from './open-loop.js';
+import { CLIENT_NAP_MS, faultsOf, measureOpenLoop } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
 import { fixed, ms, percent, short } from './table.js';
 import { absence } from './targets.js';
@@ -72,7 +72,6 @@ const QUICK_LINES = 2_000;
  */
 const CHECKED_SHARE = 0.002;
 const TAIL_SECONDS = 0.5;
-const CLIENT_NAP_MS = 1;
 const SETTLE_DEADLINE_MS = 10_000;
 
 /** Both encodings are of servers that offer compression. */

@@ -13,7 +13,7 @@ import {
   describeSummary,
   summarise,
 } from './fan-out-figures.js';
-import { faultsOf, measureOpenLoop } from './open-loop.js';
+import { CLIENT_NAP_MS, faultsOf, measureOpenLoop } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
 import { ms, percent, short } from './table.js';
 import { RIVALS, type TargetName, absence, hasLoop } from './targets.js';
@@ -32,6 +32,7 @@ export interface FanOutParameters {
   rivalWindowSeconds: number;
   /** Whether a C process holds the lines that are not checked. */
   reader: boolean;
+  clientNapMs: number;
   /**
    * Whether a server's threads but its first one, a log's among them, have all cores: all share its
    * core without.
@@ -46,8 +47,6 @@ export interface RateParameters {
   ratePerSecond: number;
   rounds: number;
   windowSeconds: number;
-  /** Time the client sleeps between reads, whoever is measured (tools/load/processes/nap.ts). */
-  clientNapMs: number;
   targets: TargetName[];
 }
 
@@ -80,9 +79,9 @@ const EVENT_BYTES = 256;
 const WARM_UP_SECONDS = 3;
 const TAIL_SECONDS = 0.5;
 const FULL_RATES: Omit<RateParameters, 'targets'>[] = [
-  { ratePerSecond: 10, rounds: 5, windowSeconds: 20, clientNapMs: 0.1 },
-  { ratePerSecond: 100, rounds: 3, windowSeconds: 15, clientNapMs: 1 },
-  { ratePerSecond: 1000, rounds: 3, windowSeconds: 15, clientNapMs: 1 },
+  { ratePerSecond: 10, rounds: 5, windowSeconds: 20 },
+  { ratePerSecond: 100, rounds: 3, windowSeconds: 15 },
+  { ratePerSecond: 1000, rounds: 3, windowSeconds: 15 },
 ];
 const QUICK = { lines: 2_000, fewerLines: 500, rounds: 1, windowSeconds: 3, warmUpSeconds: 1 };
 
@@ -231,7 +230,6 @@ function chooseParameters(options: RunOptions, freesThreads: boolean): FanOutPar
         ratePerSecond,
         rounds: 3,
         windowSeconds: 15,
-        clientNapMs: 1,
       },
   );
   return {
@@ -242,6 +240,7 @@ function chooseParameters(options: RunOptions, freesThreads: boolean): FanOutPar
     fewerLines: options.quick ? QUICK.fewerLines : FEWER_LINES,
     rivalWindowSeconds: RIVAL_WINDOW_SECONDS,
     reader: hasCompiler,
+    clientNapMs: CLIENT_NAP_MS,
     freesThreads,
     warmUpSeconds: options.quick ? QUICK.warmUpSeconds : WARM_UP_SECONDS,
     tailSeconds: TAIL_SECONDS,
@@ -250,7 +249,6 @@ function chooseParameters(options: RunOptions, freesThreads: boolean): FanOutPar
       rounds: options.rounds ?? (options.quick ? QUICK.rounds : rate.rounds),
       windowSeconds:
         options.windowSeconds ?? (options.quick ? QUICK.windowSeconds : rate.windowSeconds),
-      clientNapMs: rate.clientNapMs,
       targets: targets.filter(
         (target) =>
           rate.ratePerSecond <= OTHERS_RATE_MAX ||

@@ -5,7 +5,7 @@
 import { readFileLimit } from '../src/linux/file-limit.js';
 import { connectionsUnder } from '../src/options/table.js';
 import { remarkOnOtherProcesses } from './machine.js';
-import { type OpenLoopOrder, faultsOf, measureOpenLoop } from './open-loop.js';
+import { CLIENT_NAP_MS, type OpenLoopOrder, faultsOf, measureOpenLoop } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
 import { fixed, ms, percent, short } from './table.js';
 import { absence } from './targets.js';
@@ -30,7 +30,6 @@ const HELD_LINES = 38_000;
 const FULL = { lines: 15_000, rate: 5, window: 20, warmUp: 3, heldWindow: 10 };
 const QUICK = { lines: 2_000, rate: 5, window: 3, warmUp: 1, heldWindow: 3 };
 const TAIL_SECONDS = 0.5;
-const CLIENT_NAP_MS = 1;
 const SETTLE_DEADLINE_MS = 10_000;
 
 /** Files that a client process needs beside its lines. */
