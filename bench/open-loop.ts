@@ -76,8 +76,8 @@ export interface Check {
 }
 
 /**
- * What a client with thousands of lines sleeps between reads (tools/load/processes/nap.ts). With 0.1
- * ms it was itself the limit of 10 events/s to 15,000 lines: 97 % of its core, against 77 %.
+ * What a client with thousands of lines sleeps between reads (tools/load/processes/nap.ts). With
+ * 0.1 ms it was itself the limit of 10 events/s to 15,000 lines: 97 % of its core, against 77 %.
  */
 export const CLIENT_NAP_MS = 1;
 

@@ -1221,6 +1221,12 @@ export const NATS_PULL_SILENT_TIMES = 4;
 export const NATS_READ_MS_MAX = 5_000;
 
 /**
+ * After so long a read that met a copy of the stream which is behind tries another one, ms.
+ * log/nats/reading.ts
+ */
+export const NATS_BEHIND_MS = 25;
+
+/**
  * Messages that a server reads at its start for the receipts in them: the newest, and no older than
  * IDEMPOTENCY_MS. Without data, about 5 µs each. log/nats/nats-log.ts
  */

@@ -321,8 +321,9 @@ describe('the history', () => {
       this: Past,
       subject,
       after,
+      through,
     ) {
-      const reading = await begin.call(this, subject, after);
+      const reading = await begin.call(this, subject, after, through);
       // It began with everything kept; then the oldest four go.
       await log.append(['b', 'b', 'b', 'b'].map((channel) => event(channel, 'x')));
       return reading;

@@ -25,17 +25,19 @@ type Answer = (asked: Asked, consumer: Consumer) => void;
 class Consumer {
   next: number;
   #place = 0;
+  readonly #end: number;
   readonly #hand: (message: Msg) => void;
 
-  constructor(next: number, hand: (message: Msg) => void) {
+  constructor(next: number, end: number, hand: (message: Msg) => void) {
     this.next = next;
+    this.#end = end;
     this.#hand = hand;
   }
 
   /** Each counts, also one that is lost on its way. */
   send(count: number, isLost = false): void {
     for (let sent = 0; sent < count; sent++) {
-      const message = messageOf(this.next++, ++this.#place);
+      const message = messageOf(this.next++, ++this.#place, this.#end);
       if (!isLost) this.#hand(message);
     }
   }
@@ -45,16 +47,20 @@ class Consumer {
   }
 }
 
-function messageOf(id: number, place: number): Msg {
+function messageOf(id: number, place: number, end: number): Msg {
   return {
     subject: 'holdline.a',
     data: Buffer.from(String(id)),
-    reply: `$JS.ACK.S.c.1.${id}.${place}.1700000000000000000.${LAST_ID - id}`,
+    reply: `$JS.ACK.S.c.1.${id}.${place}.1700000000000000000.${end - id}`,
     headers: undefined,
   } as unknown as Msg;
 }
 
-function setUp(answers: readonly Answer[], { forgetsFrom = Infinity } = {}) {
+/** `ends`: of the copy of the stream that the n-th consumer reads; all of it where none is said. */
+function setUp(
+  answers: readonly Answer[],
+  { forgetsFrom = Infinity, ends = [] }: { forgetsFrom?: number; ends?: readonly number[] } = {},
+) {
   const clock = new FakeClock();
   const madeFrom: number[] = [];
   const ended: string[] = [];
@@ -64,14 +70,19 @@ function setUp(answers: readonly Answer[], { forgetsFrom = Infinity } = {}) {
   const manager = {
     consumers: {
       add: async (_stream: string, { opt_start_seq: first = 1 }: Partial<ConsumerConfig>) => {
+        const end = ends[consumers.length] ?? LAST_ID;
         madeFrom.push(first);
-        consumers.push(new Consumer(first, (message) => callback(null, message)));
+        consumers.push(new Consumer(first, end, (message) => callback(null, message)));
         return {
           name: `c${consumers.length - 1}`,
-          num_pending: first < forgetsFrom ? LAST_ID - first + 1 : 0,
-          delivered: { stream_seq: first - 1 },
+          num_pending: first < forgetsFrom ? Math.max(0, end - first + 1) : 0,
+          delivered: { stream_seq: Math.min(first - 1, end) },
         };
       },
+    },
+    streams: {
+      getMessage: async (_stream: string, { seq }: { readonly seq: number }) =>
+        seq < forgetsFrom && seq <= LAST_ID ? { seq } : null,
     },
   } as unknown as JetStreamManager;
   const nats = {
@@ -110,7 +121,7 @@ async function over<Found>(clock: FakeClock, reading: Promise<Found>): Promise<F
 }
 
 async function idsOf(clock: FakeClock, past: Past, bytes = 0): Promise<number[]> {
-  const reading = await past.read('holdline.a', 0);
+  const reading = await past.read('holdline.a', 0, LAST_ID);
   const ids: number[] = [];
   for (;;) {
     const messages = await over(clock, reading.next(100, bytes));
@@ -133,6 +144,19 @@ test('what was counted and then forgotten is the end of the read', async () => {
   const { clock, past, madeFrom } = setUp([sends(7)], { forgetsFrom: 8 });
   expect(await idsOf(clock, past)).toEqual(ALL.slice(0, 7));
   expect(madeFrom).toEqual([1, 8]);
+});
+
+test('a copy of the stream that is behind is not its end: another one is read', async () => {
+  const { clock, past, madeFrom, ended } = setUp([], { ends: [4, 2, 7] });
+  expect(await idsOf(clock, past)).toEqual(ALL);
+  expect(madeFrom).toEqual([1, 5, 5, 8]);
+  expect(ended).toEqual(['c0', 'c1', 'c2', 'c3']);
+});
+
+test('while all copies are behind, the read fails in time', async () => {
+  const { clock, past } = setUp([], { ends: Array.from({ length: 1_000 }, () => 4) });
+  await expect(idsOf(clock, past)).rejects.toThrow('NATS does not answer a read');
+  expect(clock.nowMs()).toBeLessThan(3 * NATS_READ_MS_MAX);
 });
 
 test('while messages come nothing is left, however long they take all together', async () => {
@@ -205,7 +229,7 @@ test('one that alone is above the bytes comes alone, also from the consumer that
 
 test('when none of them sends anything the read fails in time', async () => {
   const { clock, past } = setUp(Array.from({ length: 1_000 }, () => sends(0)));
-  const reading = await past.read('holdline.a', 0);
+  const reading = await past.read('holdline.a', 0, LAST_ID);
   await expect(over(clock, reading.next(100, 0))).rejects.toThrow('NATS does not answer a read');
   expect(clock.nowMs()).toBeLessThan(3 * NATS_READ_MS_MAX);
 });

@@ -1,26 +1,41 @@
 /** The tables of the fan-out subject. */
 import type { FanOutFigures, FanOutRatio } from '../../bench/fan-out-figures.js';
-import { readResult } from '../../bench/results.js';
 import { type Figure, fixed, ms, percent, short } from '../../bench/table.js';
 import { TARGET_TITLES, type TargetName } from '../../bench/targets.js';
-import { discardedNote, keptCell, keptRounds } from './kept-rounds.js';
+import { ROUNDS_MIN, discardedNote, enoughRounds, keptCell, keptRounds } from './kept-rounds.js';
 import type { FanOutResult } from './first-screen.js';
-import { NOT_MEASURED, caption, cell, notMeasured, table, withCaption } from './markdown.js';
+import { caption, cell, table, withCaption } from './markdown.js';
+import type { Drawn } from './rules.js';
 
 /** From this rate on more is offered than is taken; latency then says how long it lasted. */
 const CEILING_RATE = 1000;
 
+/** What each floor is compared with. */
+const FLOORS: ReadonlyMap<TargetName, TargetName> = new Map([
+  ['raw-uws', 'holdline'],
+  ['slice-loop', 'holdline'],
+  ['send-loop', 'holdline'],
+  ['raw-uws-ws', 'holdline-ws'],
+]);
+
+/** What was measured often enough at a rate, and the words for the rest. */
+function shownOf({ summary }: FanOutResult): { shown: FanOutFigures[]; note: string[] } {
+  return enoughRounds(
+    summary.figures,
+    (figures) => `${TARGET_TITLES[figures.target]} at ${figures.ratePerSecond}/s`,
+  );
+}
+
 /** A table for each rate, with a row for each server that was measured at it. */
-export function fanOutTable(): string {
-  const result = readResult('fan-out') as FanOutResult | undefined;
-  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
+export function fanOutTable(result: FanOutResult): Drawn {
   const { parameters, summary } = result;
+  const { shown, note } = shownOf(result);
   const tables = parameters.rates.map(({ ratePerSecond }) => {
     const isCeiling = ratePerSecond >= CEILING_RATE;
     const head = isCeiling
       ? ['deliveries/s', 'accepted/s', 'accept → deliver p99']
       : ['p50', 'p99', 'deliveries/s'];
-    const rows = summary.figures
+    const rows = shown
       .filter((figures) => figures.ratePerSecond === ratePerSecond)
       .map((figures) => {
         const kept = (draw: (figures: FanOutFigures) => string): string => keptCell(figures, draw);
@@ -48,6 +63,7 @@ export function fanOutTable(): string {
       `${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, ` +
       'the servers in turn. Latency counts from the moment an event was due.',
     ...discardedNote(summary.figures),
+    ...note,
     ...(summary.failures ?? []).map(
       ({ target, ratePerSecond, lines, why }) =>
         `${TARGET_TITLES[target]} with ${short(lines)} connections at ${ratePerSecond}/s: ` +
@@ -61,7 +77,7 @@ export function fanOutTable(): string {
     );
   }
   notes.push(caption(result));
-  return `${tables.join('\n\n')}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+  return { text: `${tables.join('\n\n')}\n\n<sub>${notes.join('<br>\n')}</sub>`, figures: shown };
 }
 
 /** The title, with the number of lines where a rival had fewer than the others. */
@@ -70,37 +86,39 @@ function fanOutTitle({ target, lines }: FanOutFigures, { parameters }: FanOutRes
   return lines < parameters.lines ? `${title}, ${short(lines)} connections` : title;
 }
 
-export function fanOutRatioTable(): string {
-  const result = readResult('fan-out') as FanOutResult | undefined;
-  const head = ['at 10 events/s', 'p50', 'p99', 'rounds (p50)', 'rounds (p99)'];
-  const rows = (['raw-uws', 'send-loop', 'raw-uws-ws'] as const).map((against) => {
-    const ours = against === 'raw-uws-ws' ? 'holdline-ws' : 'holdline';
-    const ratio = ratioOf(result, ours, against, 10);
-    return [
-      `${TARGET_TITLES[ours]} ÷ ${TARGET_TITLES[against]}`,
-      cell(ratio, ({ p50Median }) => `${fixed(p50Median, 2)} ×`),
-      cell(ratio, ({ p99Median }) => `${fixed(p99Median, 2)} ×`),
-      cell(ratio, ({ p50 }) => p50.map((value) => fixed(value, 2)).join(' · ')),
-      cell(ratio, ({ p99 }) => p99.map((value) => fixed(value, 2)).join(' · ')),
-    ];
-  });
-  return withCaption(table(head, rows), result);
+/** Holdline beside each floor, from as many pairs of rounds as a median takes. */
+export function fanOutRatioTable(result: FanOutResult): Drawn {
+  const head = ['', 'events/s', 'p50', 'p99', 'deliveries', 'rounds (p50)', 'rounds (p99)'];
+  const times = (value: number): string => `${fixed(value, 2)} ×`;
+  const each = (values: readonly number[]): string =>
+    values.map((value) => fixed(value, 2)).join(' · ');
+  const rows = result.summary.ratios
+    .filter(({ of, against, p50 }) => p50.length >= ROUNDS_MIN && FLOORS.get(against) === of)
+    .map((ratio) => [
+      `${TARGET_TITLES[ratio.of]} ÷ ${TARGET_TITLES[ratio.against]}`,
+      short(ratio.ratePerSecond),
+      times(ratio.p50Median),
+      times(ratio.p99Median),
+      times(ratio.deliveriesMedian),
+      each(ratio.p50),
+      each(ratio.p99),
+    ]);
+  return { text: withCaption(table(head, rows), result), figures: [] };
 }
 
 /** The same server with WebSocket and with SSE, and the median ratio over the pairs of rounds. */
-export function fanOutWebSocketTable(): string {
-  const result = readResult('fan-out') as FanOutResult | undefined;
+export function fanOutWebSocketTable(result: FanOutResult): Drawn {
   const head = ['', 'deliveries/s', 'writes/s', 'MB/s', 'p99', 'CPU µs a delivery'];
-  const rates = result?.parameters.rates.map(({ ratePerSecond }) => ratePerSecond) ?? [];
+  const { shown } = shownOf(result);
+  const rates = result.parameters.rates.map(({ ratePerSecond }) => ratePerSecond);
   const rows = rates
     .filter((rate) => rate > 10)
     .flatMap((ratePerSecond) => {
       const ratio = ratioOf(result, 'holdline-ws', 'holdline', ratePerSecond);
       const absolute = (['holdline', 'holdline-ws'] as const).map((target) => {
-        // Older results, without WebSocket, have no writes.
-        const figures = result?.summary.ratios.some(({ of }) => of === 'holdline-ws')
-          ? figuresAt(result, target, ratePerSecond)
-          : undefined;
+        const figures = shown.find(
+          (one) => one.target === target && one.ratePerSecond === ratePerSecond,
+        );
         return [
           `${target === 'holdline' ? 'SSE' : 'WebSocket'}, ${ratePerSecond} events/s`,
           cell(figures, ({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
@@ -124,11 +142,11 @@ export function fanOutWebSocketTable(): string {
         ],
       ];
     });
-  return withCaption(table(head, rows), result);
+  return { text: withCaption(table(head, rows), result), figures: shown };
 }
 
-export function fanOutCostTable(): string {
-  const result = readResult('fan-out') as FanOutResult | undefined;
+export function fanOutCostTable(result: FanOutResult): Drawn {
+  const { shown } = shownOf(result);
   const head = [
     '',
     'events/s',
@@ -139,8 +157,8 @@ export function fanOutCostTable(): string {
     'client core',
     'lost · doubled · out of order · gaps',
   ];
-  const rows = (result?.summary.figures ?? []).map((figures) => [
-    fanOutTitle(figures, result!).replaceAll('*', ''),
+  const rows = shown.map((figures) => [
+    fanOutTitle(figures, result).replaceAll('*', ''),
     String(figures.ratePerSecond),
     keptRounds(figures),
     percent(figures.serverCpuShare),
@@ -149,31 +167,18 @@ export function fanOutCostTable(): string {
     percent(figures.clientCoreShare),
     `${figures.lost} · ${figures.doubled} · ${figures.outOfOrder} · ${figures.gapEvents}`,
   ]);
-  return withCaption(
-    table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]),
-    result,
-  );
+  return { text: withCaption(table(head, rows), result), figures: shown };
 }
 
 function ratioOf(
-  result: FanOutResult | undefined,
+  result: FanOutResult,
   of: TargetName,
   against: TargetName,
   ratePerSecond: number,
 ): FanOutRatio | undefined {
-  return result?.summary.ratios.find(
+  return result.summary.ratios.find(
     (entry) =>
       entry.of === of && entry.against === against && entry.ratePerSecond === ratePerSecond,
-  );
-}
-
-function figuresAt(
-  result: FanOutResult | undefined,
-  target: TargetName,
-  ratePerSecond: number,
-): FanOutFigures | undefined {
-  return result?.summary.figures.find(
-    (figures) => figures.target === target && figures.ratePerSecond === ratePerSecond,
   );
 }
 

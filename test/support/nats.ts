@@ -131,22 +131,79 @@ function writeConfiguration(folder: string, configuration: string): void {
 
 /** A JetStream cluster of so many servers. */
 export async function natsCluster(count: number): Promise<readonly NatsServer[]> {
-  const routePorts = await Promise.all(Array.from({ length: count }, () => freePort()));
-  const routes = routePorts.map((port) => `nats://127.0.0.1:${port}`);
-  return Promise.all(
-    routes.map((route, i) =>
-      NatsServer.start(
-        '--name',
-        `n${i}`,
-        '--cluster_name',
-        'test',
-        '--cluster',
-        route,
-        '--routes',
-        routes.join(','),
-      ),
-    ),
+  const ports = await freePorts(count);
+  return Promise.all(ports.map((port, i) => memberOf(i, port, ports)));
+}
+
+function freePorts(count: number): Promise<readonly number[]> {
+  return Promise.all(Array.from({ length: count }, () => freePort()));
+}
+
+function memberOf(
+  index: number,
+  port: number,
+  routes: readonly number[],
+  ...more: readonly string[]
+): Promise<NatsServer> {
+  return NatsServer.start(
+    '--name',
+    `n${index}`,
+    '--cluster_name',
+    'test',
+    '--cluster',
+    `nats://127.0.0.1:${port}`,
+    '--routes',
+    routes.map((route) => `nats://127.0.0.1:${route}`).join(','),
+    ...more,
   );
+}
+
+/** A JetStream cluster of three, of which one can be parted from the others. */
+export class DivisibleCluster {
+  readonly servers: readonly NatsServer[];
+  /** From each server to each other one. */
+  readonly #ways: readonly (readonly CuttingProxy[])[];
+
+  private constructor(servers: readonly NatsServer[], ways: readonly (readonly CuttingProxy[])[]) {
+    this.servers = servers;
+    this.#ways = ways;
+  }
+
+  static async start(): Promise<DivisibleCluster> {
+    const ports = await freePorts(3);
+    const ways = await Promise.all(
+      ports.map(() => Promise.all(ports.map((port) => CuttingProxy.start(port)))),
+    );
+    // Nobody is at the address that they tell each other: all ways are through a proxy.
+    const [nowhere] = (await freePorts(1)) as [number];
+    const servers = await Promise.all(
+      ports.map((port, i) => {
+        const others = ways[i]!.filter((_way, to) => to !== i).map((way) => way.port);
+        return memberOf(i, port, others, '--cluster_advertise', `127.0.0.1:${nowhere}`);
+      }),
+    );
+    return new DivisibleCluster(servers, ways);
+  }
+
+  /** Nothing passes between it and the others any more, and nobody is told. */
+  part(server: NatsServer): void {
+    for (const way of this.#waysOf(server)) way.silence();
+  }
+
+  /** What was under way is lost, and new ways are found. */
+  heal(): void {
+    for (const way of this.#ways.flat()) {
+      way.cut();
+      way.heal();
+    }
+  }
+
+  #waysOf(server: NatsServer): readonly CuttingProxy[] {
+    const at = this.servers.indexOf(server);
+    return this.#ways.flatMap((row, from) =>
+      row.filter((_way, to) => from !== to && (from === at || to === at)),
+    );
+  }
 }
 
 /** Passes bytes on, until it is cut; then it takes no connections, or takes them and is silent. */

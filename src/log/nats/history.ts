@@ -150,7 +150,7 @@ export class NatsHistory implements History {
     // Also one behind `through`: what was deleted is handed over no more.
     const after = Math.max(request.after, mark);
     if (after >= through) return { events: [], through, lostThrough: mark };
-    const reading = await past.read(subjects.ofEvents(channel), after);
+    const reading = await past.read(subjects.ofEvents(channel), after, through);
     try {
       const { startsAfter } = reading;
       const lost = startsAfter > after ? lostOf(channel, startsAfter) : 0;

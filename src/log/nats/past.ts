@@ -1,6 +1,7 @@
 /**
  * Reads of the stream's past: the messages of one subject behind an id, by a consumer that lives
- * for the read. The answer to its creation says how many messages there are, and where they begin.
+ * for the read. The answer to its creation says how many messages its server has, and where they
+ * begin.
  */
 import {
   AckPolicy,
@@ -29,28 +30,46 @@ export class Past {
     this.#clock = clock;
   }
 
-  /** Begins to read a subject behind an id. */
-  read(subject: string, after: number): Promise<Reading> {
-    return this.#begin(after, { filter_subject: subject });
+  /** Begins to read a subject behind an id, at least through another. */
+  read(subject: string, after: number, through: number): Promise<Reading> {
+    return this.#begin(after, { filter_subject: subject }, async (id) => {
+      const next = { seq: id + 1, next_by_subj: subject };
+      const found =
+        id < through ? await this.#manager.streams.getMessage(this.#stream, next) : null;
+      return found !== null && found.seq <= through;
+    });
   }
 
-  async #begin(after: number, how: Partial<ConsumerConfig>): Promise<Reading> {
+  async #begin(
+    after: number,
+    how: Partial<ConsumerConfig>,
+    follows: (id: number) => Promise<boolean>,
+  ): Promise<Reading> {
     const beganMs = this.#clock.nowMs();
     const make = (firstId: number): Promise<ConsumerInfo> => this.#consumerFrom(firstId, how);
     const first = await make(after + 1);
     const tookMs = this.#clock.nowMs() - beganMs;
-    return new Reading(this.#nats, this.#stream, this.#clock, { make, first, after, tookMs });
+    return new Reading(this.#nats, this.#stream, this.#clock, {
+      make,
+      first,
+      after,
+      follows,
+      tookMs,
+    });
   }
 
-  /** All subjects' messages since a time, at most the newest so many, without their data. */
+  /**
+   * All subjects' messages since a time, at most the newest so many, without their data; those that
+   * its server has.
+   */
   async since(wallMs: number, countMax: number): Promise<Reading> {
     const { state } = await this.#manager.streams.info(this.#stream);
     const start = (await this.idBefore(wallMs)) ?? 0;
     const after = Math.max(start, state.first_seq - 1, state.last_seq - countMax);
-    return this.#begin(after, { headers_only: true });
+    return this.#begin(after, { headers_only: true }, async () => false);
   }
 
-  /** How many messages of a subject follow an id. */
+  /** How many messages of a subject follow an id, at the server that was asked. */
   async count(subject: string, after: number): Promise<number> {
     const info = await this.#consumerFrom(after + 1, { filter_subject: subject });
     endConsumer(this.#nats, this.#stream, info.name);

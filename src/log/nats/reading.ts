@@ -1,12 +1,15 @@
 /**
  * Messages of the past, a pull at a time. A consumer of nats-server 2.9 that reads where others
  * write may stop amid a pull, until something is written to its own subject: it is left, and
- * another one goes on behind the last message.
+ * another one goes on behind the last message. A consumer lives at one of the servers that keep the
+ * stream. That one may be behind the others, and has nothing more where they have: so the leader is
+ * asked whether it is the end.
  */
 import type { ConsumerInfo } from '@nats-io/jetstream';
 import { createInbox, type NatsConnection } from '@nats-io/transport-node';
 import { giveUpAfter, type Clock } from '../../clock.js';
 import {
+  NATS_BEHIND_MS,
   NATS_PULL_MAX,
   NATS_PULL_MS,
   NATS_PULL_SILENT_MS,
@@ -37,6 +40,8 @@ interface Beginning {
   readonly make: (firstId: number) => Promise<ConsumerInfo>;
   readonly first: ConsumerInfo;
   readonly after: number;
+  /** Whether the stream has another of them behind an id: the leader's word. */
+  readonly follows: (id: number) => Promise<boolean>;
   /** How long it took to make the first. */
   readonly tookMs: number;
 }
@@ -48,6 +53,7 @@ export class Reading {
   readonly #stream: string;
   readonly #clock: Clock;
   readonly #make: (firstId: number) => Promise<ConsumerInfo>;
+  readonly #follows: (id: number) => Promise<boolean>;
   /** Undefined when the last one was left. */
   #consumer: string | undefined;
   /** Messages that it has handed out. */
@@ -61,12 +67,13 @@ export class Reading {
     nats: NatsConnection,
     stream: string,
     clock: Clock,
-    { make, first, after, tookMs }: Beginning,
+    { make, first, after, follows, tookMs }: Beginning,
   ) {
     this.#nats = nats;
     this.#stream = stream;
     this.#clock = clock;
     this.#make = make;
+    this.#follows = follows;
     this.#consumer = first.name;
     this.#pending = first.num_pending;
     this.#lastId = after;
@@ -83,18 +90,23 @@ export class Reading {
     let [most, bytesMax] = [count, bytes];
     for (;;) {
       const consumer = this.#consumer ?? (await this.#another());
-      if (this.#pending === 0) return [];
-      const batch = Math.min(most, this.#pending, NATS_PULL_MAX);
-      const { found, code } = await this.#pull(consumer, batch, bytesMax);
-      const last = found.at(-1);
-      this.#pending = last?.pending ?? this.#pending;
-      this.#lastId = last?.id ?? this.#lastId;
-      if (code === STOPPED) this.#leave();
-      if (last !== undefined) return found;
-      if (code === NO_MESSAGES) this.#pending = 0;
-      else if (code === TOO_LARGE) [most, bytesMax] = [1, 0];
-      else if (code === STOPPED) this.#silentMs *= 2;
-      else await this.#expectEnd(code);
+      if (this.#pending === 0) {
+        if (!(await this.#follows(this.#lastId))) return [];
+        this.#leave();
+        await new Promise<void>((resolve) => void this.#clock.later(NATS_BEHIND_MS, resolve));
+      } else {
+        const batch = Math.min(most, this.#pending, NATS_PULL_MAX);
+        const { found, code } = await this.#pull(consumer, batch, bytesMax);
+        const last = found.at(-1);
+        this.#pending = last?.pending ?? this.#pending;
+        this.#lastId = last?.id ?? this.#lastId;
+        if (code === STOPPED) this.#leave();
+        if (last !== undefined) return found;
+        if (code === NO_MESSAGES) this.#pending = 0;
+        else if (code === TOO_LARGE) [most, bytesMax] = [1, 0];
+        else if (code === STOPPED) this.#silentMs *= 2;
+        else await this.#expectEnd(code);
+      }
       if (this.#clock.nowMs() >= untilMs) throw new Error('NATS does not answer a read');
     }
   }

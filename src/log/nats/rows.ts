@@ -82,7 +82,7 @@ export class NatsRows implements LogRows {
   async #loadNow(kind: string): Promise<readonly LogRow[]> {
     await this.#make();
     const lastId = await this.#lastId();
-    const rows = await this.#read(`${kind}.*`, 0);
+    const rows = await this.#read(`${kind}.*`, 0, lastId);
     // What was put meanwhile is heard, or read with the next look.
     this.#readThrough ??= lastId;
     return rows;
@@ -93,9 +93,9 @@ export class NatsRows implements LogRows {
     return state.last_seq;
   }
 
-  /** Rows that count, behind a message of the stream. */
-  async #read(subjects: string, after: number): Promise<readonly Row[]> {
-    const reading = await this.#past.read(`${this.#root}.${subjects}`, after);
+  /** Rows that count, behind a message of the stream and at least through another. */
+  async #read(subjects: string, after: number, through: number): Promise<readonly Row[]> {
+    const reading = await this.#past.read(`${this.#root}.${subjects}`, after, through);
     try {
       const rows: Row[] = [];
       for (;;) {
@@ -145,7 +145,8 @@ export class NatsRows implements LogRows {
       const lastId = await this.#lastId();
       // A stream that was made again counts from 1.
       if (lastId !== before)
-        for (const row of await this.#read('>', lastId > before ? before : 0)) this.#tell(row);
+        for (const row of await this.#read('>', lastId > before ? before : 0, lastId))
+          this.#tell(row);
       this.#readThrough = lastId;
     } catch (error) {
       if (isStreamMissing(error)) this.#isMade = false;

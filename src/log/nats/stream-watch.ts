@@ -5,7 +5,7 @@
 import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream';
 import type { Clock } from '../../clock.js';
 import { NATS_LOOK_MS } from '../../limits.js';
-import { isStreamMissing } from './stream.js';
+import { hasMajority, isStreamMissing, NO_MAJORITY, PEER_SILENT_MS } from './stream.js';
 import { unavailable } from './unavailable.js';
 
 /** Time between two looks while NATS is silent, or did not answer the last one, ms. */
@@ -14,12 +14,7 @@ const SILENT_LOOK_MS = 250;
 /** Looks in a row that fail before publishes are refused at once: one may meet a new leader. */
 const FAILED_LOOKS_MAX = 2;
 
-/** A server that has not been heard for so long does not count, ms: they speak every second. */
-const PEER_SILENT_MS = 2_000;
-const NS_PER_MS = 1e6;
-
 export const SILENT = 'NATS does not answer';
-const NO_MAJORITY = 'NATS has no majority of the servers that keep the stream';
 
 export interface WatchOwner {
   readonly isConnected: () => boolean;
@@ -92,18 +87,16 @@ export class StreamWatch {
     void this.#look();
   }
 
-  /** The id that the stream gave last, asked for once for all who ask meanwhile. */
+  /**
+   * The id that the stream gave last, asked for once for all who ask meanwhile. Rejects where NATS
+   * does not know it: others may have elected another leader than the one that answers.
+   */
   newest(): Promise<number> {
     // An answer that is under way may be older than the position that is asked for.
     this.#nextNewest ??= (this.#newest ?? Promise.resolve(0))
       .catch(() => 0)
       .then(() => {
-        const newest = this.#manager.streams.info(this.#stream).then(
-          ({ state }) => state.last_seq,
-          (error: unknown) => {
-            throw unavailable(error);
-          },
-        );
+        const newest = this.#askNewest();
         this.#newest = newest;
         this.#nextNewest = undefined;
         return newest;
@@ -114,6 +107,17 @@ export class StreamWatch {
   close(): void {
     this.#isClosed = true;
     this.#cancelLook?.();
+  }
+
+  async #askNewest(): Promise<number> {
+    let info: StreamInfo;
+    try {
+      info = await this.#manager.streams.info(this.#stream);
+    } catch (error) {
+      throw unavailable(error);
+    }
+    if (!hasMajority(info)) throw unavailable(NO_MAJORITY);
+    return info.state.last_seq;
   }
 
   async #look(): Promise<void> {
@@ -138,14 +142,4 @@ export class StreamWatch {
     }
     this.lookLater();
   }
-}
-
-/**
- * Whether the servers that keep the stream can agree on a message: a leader that has lost the
- * others goes on answering questions for ten seconds.
- */
-function hasMajority({ cluster }: StreamInfo, withinMs: number): boolean {
-  const others = cluster?.replicas ?? [];
-  const heard = others.filter(({ offline, active }) => !offline && active < withinMs * NS_PER_MS);
-  return 2 * (1 + heard.length) > 1 + others.length;
 }

@@ -42,11 +42,29 @@ const NO_PEERS = 10_005;
 /** Time that the maker of a stream has to start it before another node does, ms. */
 const MAKER_MS = 2_000;
 
+/**
+ * A server that has not been heard for so long does not count, ms. They speak every second, and
+ * elect another leader when they have not heard theirs for four.
+ */
+export const PEER_SILENT_MS = 2_000;
+
+export const NO_MAJORITY = 'NATS has no majority of the servers that keep the stream';
+
 const DESCRIPTION = /^holdline: the first id is (\d{1,16})$/;
 
 /** Whether the answer of NATS is that there is no such stream. */
 export function isStreamMissing(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === NOT_FOUND;
+}
+
+/**
+ * Whether the servers that keep the stream can agree on a message: a leader that has lost the
+ * others goes on answering questions for ten seconds, as if nobody else took messages.
+ */
+export function hasMajority({ cluster }: StreamInfo, withinMs = PEER_SILENT_MS): boolean {
+  const others = cluster?.replicas ?? [];
+  const heard = others.filter(({ offline, active }) => !offline && active < withinMs * NS_PER_MS);
+  return 2 * (1 + heard.length) > 1 + others.length;
 }
 
 /** First id − 1 of a stream; 0 for one that somebody else made. */

@@ -27,7 +27,7 @@ import {
 } from '../../limits.js';
 import { endConsumer } from './reading.js';
 import { arrivedOf, type Arrived } from './record.js';
-import { isStreamMissing } from './stream.js';
+import { hasMajority, isStreamMissing } from './stream.js';
 
 const NS_PER_MS = 1e6;
 
@@ -163,10 +163,12 @@ export class Tail {
     this.#consumer = info.name;
     const startsAfter = info.delivered.stream_seq;
     if (startsAfter !== after) {
-      const { state } = await this.#manager.streams.info(this.#stream);
+      const stream = await this.#manager.streams.info(this.#stream);
       if (generation !== this.#generation) return;
+      const { state } = stream;
       if (state.last_seq < after) {
-        this.#owner.streamIsBehind();
+        // A leader that is none any more does not know what its successor has taken.
+        if (hasMajority(stream)) this.#owner.streamIsBehind();
         throw new Error('the stream is behind');
       }
       const first = this.#firstWaiting();
