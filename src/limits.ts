@@ -1227,6 +1227,12 @@ export const NATS_READ_MS_MAX = 5_000;
 export const NATS_BEHIND_MS = 25;
 
 /**
+ * A stream that ends before ids that were given, for so long, was replaced or put back, ms: a new
+ * leader is behind for a moment. log/nats/tail.ts
+ */
+export const NATS_BEHIND_MS_MAX = 3_000;
+
+/**
  * Messages that a server reads at its start for the receipts in them: the newest, and no older than
  * IDEMPOTENCY_MS. Without data, about 5 µs each. log/nats/nats-log.ts
  */

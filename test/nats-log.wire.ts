@@ -417,6 +417,17 @@ describe('access', () => {
   });
 });
 
+test('an event that is larger than NATS takes is refused as too large, and others are taken', async () => {
+  const nats = await NatsServer.startWith('max_payload: 4096');
+  const node = await LogNode.open(nats.url);
+  await expect(node.log.append([event('a', 'x'.repeat(5_000))])).rejects.toMatchObject({
+    code: 'HOLDLINE_TOO_LARGE',
+    message: expect.stringContaining('4096 bytes') as string,
+  });
+  await node.log.append([event('a', 'small')]);
+  expect(node.texts).toEqual(['a: small']);
+});
+
 describe('what cannot be used', () => {
   test('NATS without JetStream, a stream of others, a prefix that is none', async () => {
     const nats = await NatsServer.start();
@@ -431,6 +442,15 @@ describe('what cannot be used', () => {
     expect(await refused({ stream: 'other' })).toEqual([
       'HOLDLINE_BAD_LOG',
       'the stream other cannot be used: its subjects must include holdline.> (--nats-prefix; they are other.>)',
+    ]);
+    await manager.streams.add({
+      name: 'forgets',
+      subjects: ['forgets.>'],
+      max_msgs_per_subject: 2,
+    });
+    expect(await refused({ stream: 'forgets', prefix: 'forgets' })).toEqual([
+      'HOLDLINE_BAD_LOG',
+      expect.stringContaining('max_msgs_per_subject is 2, and must be -1'),
     ]);
     expect(await refused({ replicas: 3 })).toEqual([
       'HOLDLINE_BAD_LOG',
@@ -490,5 +510,15 @@ describe('rows beside the events', () => {
       ]),
     );
     expect(a!.entries).toEqual([]);
+  });
+
+  test('are not deleted by a server whose clock is ahead', async () => {
+    const [nats, a] = await nodes(1);
+    await a!.log.rows!.put('revoked', 'user', 'x', Date.now() + 60_000);
+    const clock = { ...SYSTEM_CLOCK, wallMs: () => Date.now() + 48 * 3_600_000 };
+    const ahead = await LogNode.open(nats.url, { clock });
+    expect(await ahead.log.rows!.load('revoked')).toEqual([]);
+    const later = await LogNode.open(nats.url);
+    expect(await later.log.rows!.load('revoked')).toMatchObject([{ key: 'user', value: 'x' }]);
   });
 });

@@ -40,6 +40,10 @@ function setUp() {
     const subject = replies.shift()!;
     callback(null, { subject, json: () => ({ seq }) } as unknown as Msg);
   };
+  const say = (json: object, code?: number): void => {
+    const headers = code === undefined ? undefined : { code };
+    callback(null, { subject: replies.shift()!, headers, json: () => json } as unknown as Msg);
+  };
   const lose = (): void => void replies.splice(0);
   const setConnected = (is: boolean): void => void (isConnected = is);
   const refuse = (): void => {
@@ -60,6 +64,7 @@ function setUp() {
     publisher,
     answer,
     answerAll,
+    say,
     refuse,
     lose,
     setConnected,
@@ -68,6 +73,56 @@ function setUp() {
     silences: () => silences,
   };
 }
+
+const IN_PROCESS = {
+  error: { err_code: 10_158, description: 'duplicate message id is in process' },
+};
+const NO_ID = { seq: 0, duplicate: true };
+
+test.each([
+  ['in words', IN_PROCESS],
+  ['with an id of 0', NO_ID],
+])('a message that NATS has not decided on, %s, is asked for again', async (_how, answer) => {
+  const { publisher, say, passInSteps, sent } = setUp();
+  const published = publisher.publish([MESSAGE], 'a');
+  say(answer);
+  passInSteps(200);
+  expect(sent).toHaveLength(2);
+  say({ seq: 7, duplicate: true });
+  expect(await published).toEqual([{ id: 7, isRepeat: true, isResent: true }]);
+  expect(publisher.isIdle).toBe(true);
+});
+
+test('what stays undecided is not known, and no success', async () => {
+  const { publisher, say, passInSteps } = setUp();
+  const published = publisher.publish([MESSAGE], 'a');
+  published.catch(() => {});
+  for (let passed = 0; passed <= NATS_ACK_MS_MAX; passed += 200) {
+    say(NO_ID);
+    passInSteps(200);
+  }
+  await expect(published).rejects.toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
+});
+
+test('what was sent again may be there: nobody there and refusals say nothing of the first time', async () => {
+  const { publisher, say, refuse, passInSteps, sent } = setUp();
+  const [kept, refused] = ['a', 'b'].map((channel) => publisher.publish([MESSAGE], channel));
+  refused!.catch(() => {});
+  say({}, 503);
+  await expect(kept).rejects.toMatchObject({ code: 'HOLDLINE_LOG_UNAVAILABLE' });
+  const again = publisher.publish([MESSAGE], 'a');
+  publisher.resend();
+  expect(sent).toHaveLength(5);
+  say({}, 503);
+  say({}, 503);
+  passInSteps(200);
+  expect(sent).toHaveLength(7);
+  refuse();
+  say({ seq: 9, duplicate: true });
+  void refused;
+  await expect(refused).rejects.toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
+  expect(await again).toMatchObject([{ id: 9 }]);
+});
 
 test('a loop that was held is no silence of NATS: the answer that waits is read first', async () => {
   const { clock, publisher, answer, silences } = setUp();

@@ -10,6 +10,9 @@ export interface Ack {
   readonly isResent: boolean;
 }
 
+/** The stream does not have what was not acknowledged, unless it is UNKNOWN. */
+type FailureCode = 'HOLDLINE_LOG_UNAVAILABLE' | 'HOLDLINE_TOO_LARGE' | 'HOLDLINE_OUTCOME_UNKNOWN';
+
 export class Batch {
   /** Messages that were sent and have not been answered. */
   inFlight = 0;
@@ -21,6 +24,8 @@ export class Batch {
   #ackedCount = 0;
   /** Why it fails, once what is on its way has been answered. */
   #problem: string | undefined;
+  /** As what, then. */
+  #code: FailureCode = 'HOLDLINE_LOG_UNAVAILABLE';
   #isOver = false;
 
   /** `before` entries of the same request are in the stream already. */
@@ -58,31 +63,34 @@ export class Batch {
     }
   }
 
-  failed(problem: string): void {
+  /** The stream does not have one of its messages, or nobody knows; the first problem is told. */
+  failed(problem: string, code: FailureCode): void {
     this.#problem ??= problem;
+    if (this.#code !== 'HOLDLINE_OUTCOME_UNKNOWN') this.#code = code;
     this.#settle();
   }
 
   /** A batch that fails is answered when nothing of it is on its way: it can say what is kept. */
   #settle(): void {
-    if (this.#problem !== undefined && this.inFlight === 0)
-      this.giveUp('HOLDLINE_LOG_UNAVAILABLE', this.#problem);
+    if (this.#problem !== undefined && this.inFlight === 0) this.giveUp(this.#code, this.#problem);
   }
 
   /** Answers with an error, unless it is answered. */
-  giveUp(code: 'HOLDLINE_LOG_UNAVAILABLE' | 'HOLDLINE_OUTCOME_UNKNOWN', problem: string): void {
+  giveUp(code: FailureCode, problem: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
     const acked = this.#before + this.#ackedCount;
     const count = this.#before + this.#count;
-    const isKnown = code === 'HOLDLINE_LOG_UNAVAILABLE';
+    const isKnown = code !== 'HOLDLINE_OUTCOME_UNKNOWN';
     const published =
       acked === 0 && isKnown
         ? 'nothing was published'
         : `${acked} of ${count} events were published${isKnown ? '' : ', and of the others it is not known'}`;
     const advice =
       acked === 0 && isKnown
-        ? 'try again after Retry-After'
+        ? code === 'HOLDLINE_TOO_LARGE'
+          ? 'publish less at once, or raise it'
+          : 'try again after Retry-After'
         : 'the same request with the same Idempotency-Key publishes what is missing';
     this.#reject(new HoldlineError(code, `${problem}; ${published}; ${advice}`));
   }

@@ -44,6 +44,8 @@ import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
 import { unavailable } from './unavailable.js';
 
+const REPLACED = 'the stream ends before ids that were given: it was replaced or restored';
+
 const down = (problem: string): LogState => ({ isUp: false, problem });
 
 /** What there is once it is open. */
@@ -157,6 +159,7 @@ export class NatsLog implements EventLog {
     if (this.#fault !== '') return down(this.#fault);
     if (!opened.connection.isUp) return down(opened.connection.problem);
     if (opened.watch.isSilent) return down(opened.watch.problem);
+    if (opened.tail.isAhead) return down('the stream ends before ids that were given');
     return opened.tail.isLive ? LOG_UP : down('the stream cannot be read');
   }
 
@@ -182,11 +185,17 @@ export class NatsLog implements EventLog {
     entries: readonly NewEntry[],
     request?: RequestKey & { readonly subscribers: number },
   ): Promise<readonly number[]> {
-    const { appends } = this.#takingEntries();
+    const { appends, tail } = this.#takingEntries();
     if (entries.length === 0) return [];
+    const before = tail.lastId;
     const { ids, isRepeat } = await appends.append(entries, request);
+    const lastId = Math.max(...ids);
+    if (!isRepeat && lastId <= before) {
+      this.#behind();
+      throw new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', REPLACED);
+    }
     // What is committed is told, even if this server has not seen it in time.
-    await this.#arrivals.of(Math.max(...ids), NATS_TAIL_WAIT_MS_MAX);
+    await this.#arrivals.of(lastId, NATS_TAIL_WAIT_MS_MAX);
     const hasReceipt = request !== undefined && this.#receipts.get(request.key) !== undefined;
     return isRepeat && hasReceipt ? [] : ids;
   }
@@ -309,7 +318,9 @@ export class NatsLog implements EventLog {
     const { downMs } = opened.connection;
     // A connection that was just lost is mostly back at once, by another server.
     const isBrief = downMs > 0 && downMs < NATS_SILENT_MS_MAX && this.#fault === '';
-    if (!isUp && !isBrief && (this.#fault !== '' || opened.watch.isSilent || downMs > 0))
+    const isRefused =
+      this.#fault !== '' || opened.watch.isSilent || opened.tail.isAhead || downMs > 0;
+    if (!isUp && !isBrief && isRefused)
       throw unavailable(`${problem}; nothing was published; try again after Retry-After`);
     return opened;
   }
@@ -385,7 +396,7 @@ export class NatsLog implements EventLog {
 
   #behind(): void {
     if (this.#fault !== '') return;
-    this.#fault = 'the stream ends before ids that were given: it was replaced or restored';
+    this.#fault = REPLACED;
     this.#report(`${this.#fault}; start this server again to use it`);
   }
 

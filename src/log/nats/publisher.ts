@@ -7,6 +7,7 @@
  */
 import {
   createInbox,
+  errors,
   type Msg,
   type NatsConnection,
   type Subscription,
@@ -47,6 +48,8 @@ interface Item {
 
 const CHECK_MS = 100;
 const NOBODY = 'NATS has no such stream now';
+/** nats-server: a message with this id is on its way to the other servers of its cluster. */
+const IN_PROCESS = 10_158;
 
 export class Publisher {
   readonly #nats: NatsConnection;
@@ -182,22 +185,47 @@ export class Publisher {
         reply: `${this.#inbox}.${token}`,
       });
     } catch (error) {
-      // Nothing was sent: it is too large for NATS, or the connection has been closed.
-      const item = this.#landed(token);
-      item?.batch.failed(asError(error).message);
+      // Nothing was sent: the connection has been closed, or it is too large for NATS, which is the
+      // only argument that it refuses here.
+      const isTooLarge = error instanceof errors.InvalidArgumentError;
+      const problem = isTooLarge
+        ? `NATS takes at most ${this.#nats.info?.max_payload} bytes of an event and its headers (max_payload)`
+        : asError(error).message;
+      this.#failed(token, problem, isTooLarge);
     }
   }
 
+  /** The stream does not have it, unless it got what was sent before. */
+  #failed(token: number, problem: string, isTooLarge = false): void {
+    const item = this.#landed(token);
+    if (item === undefined) return;
+    if (item.isResent) item.batch.failed(problem, 'HOLDLINE_OUTCOME_UNKNOWN');
+    else item.batch.failed(problem, isTooLarge ? 'HOLDLINE_TOO_LARGE' : 'HOLDLINE_LOG_UNAVAILABLE');
+  }
+
+  /** It is not known yet whether the stream has it: NATS is asked again, for NATS_ACK_MS_MAX. */
+  #askAgain(token: number, item: Item): void {
+    item.isResent = true;
+    this.#clock.later(CHECK_MS, () => {
+      if (this.#inFlight.get(token) === item && this.#owner.isConnected()) this.#write(token, item);
+    });
+  }
+
   #answered(answer: Msg): void {
-    const item = this.#landed(Number(answer.subject.slice(this.#inbox.length + 1)));
+    const token = Number(answer.subject.slice(this.#inbox.length + 1));
+    const item = this.#inFlight.get(token);
     if (item === undefined) return;
     const nowMs = this.#clock.nowMs();
     this.#lastAnswerMs = nowMs;
     const ack = readAnswer(answer, item.isResent);
     if (ack === NOBODY) this.#owner.nobody(NOBODY);
-    if (typeof ack === 'string') {
-      item.batch.failed(ack);
+    // What was sent before the leader went may be with those that follow it.
+    if (ack === undefined || (ack === NOBODY && item.isResent)) {
+      this.#askAgain(token, item);
+    } else if (typeof ack === 'string') {
+      this.#failed(token, ack);
     } else {
+      this.#landed(token);
       const { batch, index, lane, bytes, sinceMs } = item;
       this.#window.committed(bytes, sinceMs, nowMs, lane.first !== undefined);
       batch.acked(index, ack);
@@ -273,15 +301,19 @@ export class Publisher {
   }
 }
 
-/** What the stream said to a message: that it has it, or why it does not. */
-function readAnswer(answer: Msg, isResent: boolean): Ack | string {
+/**
+ * What the stream said to a message: that it has it, or why it does not; undefined when it has seen
+ * its id and does not know yet. Before it had words for that (2.10) it gave such a message no id.
+ */
+function readAnswer(answer: Msg, isResent: boolean): Ack | string | undefined {
   if (answer.headers?.code === 503) return NOBODY;
   try {
     const { seq, duplicate, error } = answer.json<{
       readonly seq?: number;
       readonly duplicate?: boolean;
-      readonly error?: { readonly description?: string };
+      readonly error?: { readonly description?: string; readonly err_code?: number };
     }>();
+    if (error?.err_code === IN_PROCESS || (seq === 0 && duplicate === true)) return undefined;
     if (error !== undefined) return `NATS refuses it (${error.description ?? 'without a reason'})`;
     if (seq !== undefined) return { id: seq, isRepeat: duplicate === true, isResent };
   } catch {

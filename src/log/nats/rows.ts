@@ -10,6 +10,7 @@ import {
   JetStreamApiError,
   StorageType,
   type JetStreamManager,
+  type StreamState,
 } from '@nats-io/jetstream';
 import { type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import type { Clock } from '../../clock.js';
@@ -81,21 +82,25 @@ export class NatsRows implements LogRows {
 
   async #loadNow(kind: string): Promise<readonly LogRow[]> {
     await this.#make();
-    const lastId = await this.#lastId();
-    const rows = await this.#read(`${kind}.*`, 0, lastId);
+    const state = await this.#state();
+    const rows = await this.#read(`${kind}.*`, 0, state);
     // What was put meanwhile is heard, or read with the next look.
-    this.#readThrough ??= lastId;
+    this.#readThrough ??= state.last_seq;
     return rows;
   }
 
-  async #lastId(): Promise<number> {
+  async #state(): Promise<StreamState> {
     const { state } = await this.#manager.streams.info(this.#stream);
-    return state.last_seq;
+    return state;
   }
 
-  /** Rows that count, behind a message of the stream and at least through another. */
-  async #read(subjects: string, after: number, through: number): Promise<readonly Row[]> {
-    const reading = await this.#past.read(`${this.#root}.${subjects}`, after, through);
+  /**
+   * Rows that count, behind a message of the stream and at least through its last one. Those that
+   * were over when the stream took that are deleted: the clock of this server may be ahead.
+   */
+  async #read(subjects: string, after: number, state: StreamState): Promise<readonly Row[]> {
+    const endMs = Math.min(this.#clock.wallMs(), Date.parse(state.last_ts));
+    const reading = await this.#past.read(`${this.#root}.${subjects}`, after, state.last_seq);
     try {
       const rows: Row[] = [];
       for (;;) {
@@ -105,7 +110,8 @@ export class NatsRows implements LogRows {
           const row = rowOf(data);
           if (row === undefined) continue;
           if (row.untilMs > this.#clock.wallMs()) rows.push(row);
-          else await this.#manager.streams.deleteMessage(this.#stream, id, false).catch(ignore);
+          else if (row.untilMs <= endMs)
+            await this.#manager.streams.deleteMessage(this.#stream, id, false).catch(ignore);
         }
       }
     } finally {
@@ -142,10 +148,11 @@ export class NatsRows implements LogRows {
     this.#isCatchingUp = true;
     try {
       await this.#make();
-      const lastId = await this.#lastId();
+      const state = await this.#state();
+      const lastId = state.last_seq;
       // A stream that was made again counts from 1.
       if (lastId !== before)
-        for (const row of await this.#read('>', lastId > before ? before : 0, lastId))
+        for (const row of await this.#read('>', lastId > before ? before : 0, state))
           this.#tell(row);
       this.#readThrough = lastId;
     } catch (error) {

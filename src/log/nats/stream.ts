@@ -185,14 +185,16 @@ async function start(
 }
 
 function checked(info: StreamInfo, options: StreamOptions): StreamInfo {
-  const { subjects, discard, retention } = info.config;
+  const { subjects, discard, retention, max_msgs_per_subject: eachMax } = info.config;
   const { all } = new Subjects(options.prefix);
   const problem = subjects.includes(all)
     ? retention !== RetentionPolicy.Limits || discard !== DiscardPolicy.Old
       ? 'its retention must be "limits", its discard policy "old"'
-      : info.state.last_seq > ID_MAX - 1
-        ? `its sequence is above ${ID_MAX}`
-        : undefined
+      : eachMax > 0
+        ? `it may not forget messages amid others (max_msgs_per_subject is ${eachMax}, and must be -1)`
+        : info.state.last_seq > ID_MAX - 1
+          ? `its sequence is above ${ID_MAX}`
+          : undefined
     : `its subjects must include ${all} (--nats-prefix; they are ${subjects.join(', ')})`;
   if (problem === undefined) return info;
   throw new HoldlineError(

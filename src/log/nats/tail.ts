@@ -10,6 +10,7 @@ import {
   ReplayPolicy,
   type ConsumerConfig,
   type JetStreamManager,
+  type StreamInfo,
 } from '@nats-io/jetstream';
 import {
   createInbox,
@@ -19,6 +20,7 @@ import {
 } from '@nats-io/transport-node';
 import type { Clock } from '../../clock.js';
 import {
+  NATS_BEHIND_MS_MAX,
   NATS_HEARTBEAT_MS,
   NATS_HEARTBEATS_MISSED_MAX,
   NATS_RECONNECT_MS,
@@ -39,7 +41,10 @@ interface TailOwner {
   lost(throughId: number): void;
   /** There is no such stream any more. Resolves when there is one again. */
   streamMissing(): Promise<void>;
-  /** The stream's last message is older than what has come: it is another one, or was put back. */
+  /**
+   * The stream's last message has been older than what has come, for NATS_BEHIND_MS_MAX: it is
+   * another one, or was put back.
+   */
   streamIsBehind(): void;
   readonly isConnected: () => boolean;
 }
@@ -69,6 +74,10 @@ export class Tail {
   #isClosed = false;
   /** Oldest id of the stream at the last look, when all of what is below it was missing here. */
   #suspected = 0;
+  /** Id of the last message at the last look. */
+  #lookedId = 0;
+  /** Since when the stream ends before what has come; undefined when it does not. */
+  #behindSinceMs: number | undefined;
 
   constructor(
     nats: NatsConnection,
@@ -93,6 +102,11 @@ export class Tail {
   /** Messages come, or would. */
   get isLive(): boolean {
     return this.#isMade;
+  }
+
+  /** The stream seems to end before what has come: ids that it gives now may be of other events. */
+  get isAhead(): boolean {
+    return this.#behindSinceMs !== undefined;
   }
 
   close(): void {
@@ -130,6 +144,9 @@ export class Tail {
     if (isBehind && this.#suspected === this.#lastId && lastId >= firstId - 1)
       this.#lost(firstId - 1);
     this.#suspected = isBehind ? this.#lastId : 0;
+    // What came meanwhile may be newer than the answer; what had come at the last look is not.
+    if (this.#isMade && lastId < this.#lookedId) void this.restart();
+    this.#lookedId = this.#lastId;
   }
 
   #drop(): void {
@@ -162,15 +179,11 @@ export class Tail {
     if (generation !== this.#generation) return;
     this.#consumer = info.name;
     const startsAfter = info.delivered.stream_seq;
+    const stream = await this.#manager.streams.info(this.#stream);
+    if (generation !== this.#generation) return;
+    const { state } = stream;
+    this.#checkEnd(stream, after);
     if (startsAfter !== after) {
-      const stream = await this.#manager.streams.info(this.#stream);
-      if (generation !== this.#generation) return;
-      const { state } = stream;
-      if (state.last_seq < after) {
-        // A leader that is none any more does not know what its successor has taken.
-        if (hasMajority(stream)) this.#owner.streamIsBehind();
-        throw new Error('the stream is behind');
-      }
       const first = this.#firstWaiting();
       const lostThrough = Math.min(startsAfter, state.first_seq - 1, (first ?? Infinity) - 1);
       if (lostThrough > after) this.#lost(lostThrough);
@@ -179,6 +192,21 @@ export class Tail {
     this.#heardMs = this.#clock.nowMs();
     this.#watch(generation);
     this.#handOver();
+  }
+
+  /** Throws when the stream ends before what has come. */
+  #checkEnd(stream: StreamInfo, after: number): void {
+    if (stream.state.last_seq >= after) {
+      this.#behindSinceMs = undefined;
+      return;
+    }
+    const nowMs = this.#clock.nowMs();
+    this.#behindSinceMs ??= nowMs;
+    // A leader that is none any more does not know what its successor has taken; a new one is a
+    // while behind what followers have handed out.
+    if (hasMajority(stream) && nowMs - this.#behindSinceMs >= NATS_BEHIND_MS_MAX)
+      this.#owner.streamIsBehind();
+    throw new Error('the stream is behind');
   }
 
   #firstWaiting(): number | undefined {
