@@ -865,7 +865,7 @@ describe('falling back', () => {
       wait: '25',
     });
     expect(told).toEqual(['error 0', 'open long-poll']);
-    // Each poll is answered at once: none of them is followed by a stream before the minute is over.
+    // Each poll is answered at once: none is followed by a stream before the minute is over.
     vi.advanceTimersByTime(59_999);
     for (let id = 8; id < 20; id++) {
       asked.at(-1)!.answer(200, [envelope(id, 'a')]);

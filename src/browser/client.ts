@@ -168,8 +168,8 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   #position: string | undefined;
   #origin = '';
   /**
-   * Random until the server sends `retry`, so that clients do not come back together. Above 0, since
-   * it is doubled.
+   * Random until the server sends `retry`, so that clients do not come back together. Above 0: it
+   * is doubled.
    */
   #retryMs = 3000 + 2000 * Math.random();
   #retryAfterMs = 0;
