@@ -256,6 +256,20 @@ describe('what is asked', () => {
     });
   });
 
+  it.each(['lastEventId=3', 'Last-Event-ID=3&last_event_id=3', 'LASTEVENTID=3'])(
+    'has the newest position alone once there is one, in place of %s',
+    async (query) => {
+      open({}, `${URL_OF_CHANNEL}?${query}&tenant=a`);
+      const stream = await request(1);
+      expect(stream.url.search, 'as it was given').toBe(`?${query}&tenant=a&envelope=1`);
+      stream.stream(5);
+      await asksNothing();
+      stream.cut();
+      const { url } = await requestAfter(3000);
+      expect(url.search).toBe('?tenant=a&envelope=1&last_event_id=5');
+    },
+  );
+
   it('has the names of EventSource for its states', () => {
     expect([HoldlineSource.CONNECTING, HoldlineSource.OPEN, HoldlineSource.CLOSED]).toEqual([
       0, 1, 2,
@@ -540,6 +554,15 @@ describe('pauses', () => {
     (await requestAfter(5000)).cut();
     await requestAfter(10_000);
     expect(asked.every(({ isStream }) => isStream)).toBe(true);
+  });
+
+  it('grow also where the server says `retry: 0`', async () => {
+    open({ transport: 'sse' });
+    const stream = await request(1);
+    stream.stream(1, 0);
+    await asksNothing();
+    stream.cut();
+    for (const ms of [100, 200, 400, 800]) (await requestAfter(ms)).cut();
   });
 
   it('are spread where the server has said nothing', async () => {
@@ -842,6 +865,15 @@ describe('falling back', () => {
       wait: '25',
     });
     expect(told).toEqual(['error 0', 'open long-poll']);
+    // Each poll is answered at once: none is followed by a stream before the minute is over.
+    vi.advanceTimersByTime(59_999);
+    for (let id = 8; id < 20; id++) {
+      asked.at(-1)!.answer(200, [envelope(id, 'a')]);
+      expect((await request(asked.length + 1)).isStream).toBe(false);
+    }
+    vi.advanceTimersByTime(1);
+    asked.at(-1)!.answer(200, [envelope(20, 'a')]);
+    expect((await request(asked.length + 1)).isStream).toBe(true);
   });
 
   it('is not done while polls fail as streams do: then it is the network', async () => {

@@ -247,8 +247,19 @@ test('without --open-publish the refusal is shown in words, and a publish key he
   for (const panel of DASHBOARDS) await rowsOf(page, panel, 1);
 });
 
+/** The pauses after the losses of a panel, ms, once it had so many in a row. */
+async function expectLosses(page: Page, panel: string, count: number): Promise<number[]> {
+  const pauses = async (): Promise<number[]> =>
+    [
+      ...(await textOf(page, `[data-panel=${panel}] .raw`))!.matchAll(/retries in ([\d.]+) (m?s)/g),
+    ].map(([, time, unit]) => Number(time) * (unit === 's' ? 1000 : 1));
+  await expect.poll(async () => (await pauses()).length, WITHIN).toBeGreaterThanOrEqual(count);
+  return pauses();
+}
+
 test('the server cannot be reached for a while: the loss is seen, and so is the gap', async () => {
-  const server = await hostedForTest({ demo: true, 'replay-events': 2, 'replay-bytes': '1KiB' });
+  const held = { 'replay-events': 2, 'replay-bytes': '1KiB' };
+  const server = await hostedForTest({ demo: true, ...held, retry: 0 });
   const proxy = await FaultProxy.start(server.port);
   const { page } = await openDemo(server, proxy.url);
   for (const text of ['one', 'two']) await publish(page, text);
@@ -257,7 +268,11 @@ test('the server cannot be reached for a while: the loss is seen, and so is the 
   proxy.refusing = true;
   for (const connection of proxy.connections) connection.cut();
   for (const panel of [...DASHBOARDS, ...TRANSPORTS]) await panelState(page, panel, 'lost');
-  expect(await textOf(page, '[data-panel=a] .status')).toMatch(/^Lost: .+; retries in \d+/);
+  // Each pause is about twice the one before, also of polls, and where the server says `retry: 0`.
+  for (const panel of ['a', 'long-poll', 'short-poll']) {
+    const pauses = await expectLosses(page, panel, 2);
+    expect(pauses[1]! / pauses[0]!, `of ${panel}`).toBeGreaterThan(1.5);
+  }
   await page.locator('#publish button[type=submit]').click();
   await page.locator('.answer.refused .words', { hasText: 'Is it running?' }).waitFor();
   for (let n = 3; n <= 10; n++) await server.publish('notifications', `event ${n}`);

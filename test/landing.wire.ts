@@ -84,9 +84,17 @@ describe('a refusal', () => {
   });
 });
 
+/** The option for one key with these rights. */
+function keyWith(rights: object): string {
+  return JSON.stringify([{ name: 'one', sha256: '0'.repeat(64), ...rights }]);
+}
+
 describe('/', () => {
   test.each([
     [{}, /Nobody may publish here/],
+    [{ keys: keyWith({ subscribe: ['**'] }) }, /Nobody may publish here/],
+    [{ keys: keyWith({ publish: [], ops: true }) }, /Nobody may publish here/],
+    [{ keys: keyWith({ publish: ['a'] }) }, /It takes a credential that may publish/],
     [{ 'publish-key': 'k' }, /-H &#39;Authorization: Bearer PUBLISH_KEY&#39; \\\n {2}&#39;http/],
     [
       { 'open-publish': true },

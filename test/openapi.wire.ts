@@ -2,10 +2,11 @@
 import { describe, expect, test } from 'vitest';
 import { OPENAPI } from '../src/ops/openapi.js';
 import { PAGE_ANSWERS } from '../src/ops/openapi-pages.js';
+import { begunBefore } from './support/begun.js';
 import { sharedHosted } from './support/hosted.js';
 import { SseLine } from './support/line.js';
-import { sharedServer } from './support/server.js';
-import { jsonOf } from './support/wire.js';
+import { sharedServer, TestServer } from './support/server.js';
+import { codeOf, jsonOf } from './support/wire.js';
 
 const NDJSON = { 'Content-Type': 'application/x-ndjson' };
 
@@ -55,6 +56,75 @@ describe('what a server answers', () => {
     const event = await server.request('GET', '/a?since=0&wait=0');
     expect(members(jsonOf(event))).toEqual(described('Event'));
   });
+});
+
+/** The codes that a GET of the path is described to be refused with, under a status. */
+function codesOf(path: string, status: number): string[] {
+  const { get } = (OPENAPI.paths as unknown as Record<string, { get: Operation }>)[path]!;
+  return get.responses[status]?.description.split(', ') ?? [];
+}
+
+interface Operation {
+  readonly parameters: readonly { readonly name: string; readonly description: string }[];
+  readonly responses: Readonly<Record<string, { readonly description: string }>>;
+}
+
+/** Why a GET of each page that takes a key is refused while the supervisor stands still. */
+const refusedPages = begunBefore(async (atEnd) => {
+  const server = await TestServer.start({ workers: 2 });
+  atEnd(() => server.kill());
+  server.signal('SIGSTOP');
+  const pages = Object.entries(OPENAPI.paths as unknown as Record<string, { get?: object }>)
+    .filter(([path]) => path.startsWith('/-/') && path !== '/-/watch')
+    .filter(([, { get }]) => JSON.stringify(get)?.includes('bearer'))
+    .map(([path]) => path);
+  return Promise.all(
+    pages.map(async (path) => {
+      const headers = server.opsHeaders;
+      return [path, server.request('GET', path.replace('{channel}', 'a'), { headers })] as const;
+    }),
+  );
+});
+
+describe('a refusal', () => {
+  const shared = sharedHosted();
+
+  test.each([
+    ['since', 204],
+    ['last_event_id', 400],
+  ])('%s=latest is described as it is answered: %i', async (name, status) => {
+    const answer = await shared().request('GET', `/c?wait=0&limit=1&${name}=latest`);
+    expect(answer.status).toBe(status);
+    const { get } = OPENAPI.paths['/{channel}'] as unknown as { get: Operation };
+    const { description } = get.parameters.find((one) => one.name === name)!;
+    expect(description.includes('latest')).toBe(status === 204);
+  });
+
+  test.each([
+    ['/', { Host: 'rebound.example' }, 'HOLDLINE_BAD_HOST'],
+    ['/', { Origin: 'https://other.example' }, undefined],
+    ['/-/health', { Origin: 'https://other.example' }, 'HOLDLINE_CROSS_SITE'],
+    ['/-/health', { Host: 'rebound.example' }, undefined],
+  ])('of GET %s with %j is the one that is described: %s', async (path, headers, code) => {
+    const answer = await shared().request('GET', path, { headers });
+    expect(answer.status).toBe(code === undefined ? 200 : 403);
+    if (code !== undefined) expect(codeOf(answer)).toBe(code);
+    expect(codesOf(path, 403)).toEqual(
+      path === '/' ? ['HOLDLINE_BAD_HOST'] : ['HOLDLINE_CROSS_SITE'],
+    );
+  });
+
+  test.each(['POST', 'DELETE', 'PUT'])(
+    '%s / is another method than the path has',
+    async (method) => {
+      const answer = await shared().request(method, '/', method === 'DELETE' ? {} : { body: 'x' });
+      expect([answer.status, codeOf(answer)]).toEqual([405, 'HOLDLINE_METHOD_NOT_ALLOWED']);
+      expect(answer.headers.get('allow')).toBe('GET, HEAD, OPTIONS');
+      const options = await shared().request('OPTIONS', '/');
+      expect([options.status, options.headers.get('allow')]).toEqual([204, 'GET, HEAD, OPTIONS']);
+      expect((await shared().request('HEAD', '/')).status).toBe(200);
+    },
+  );
 });
 
 interface Schema {
@@ -123,4 +193,16 @@ describe.each([
     const isSummed = !['health', 'ready'].includes(name);
     expect('workers' in found).toBe(workers > 1 && isSummed);
   });
+});
+
+test('pages that a worker asks others for are refused as described while they do not answer', async () => {
+  const refused = await Promise.all(
+    refusedPages().value.map(async ([path, asked]) => {
+      const answer = await asked;
+      expect(codesOf(path, answer.status)).toContain(codeOf(answer));
+      return [path, answer.status];
+    }),
+  );
+  const paths = ['stats', 'memory', 'connections', 'channels', 'channels/{channel}', 'metrics'];
+  expect(refused).toEqual(paths.map((path) => [`/-/${path}`, 503]));
 });

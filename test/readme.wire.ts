@@ -119,6 +119,11 @@ const SCRIPTS: Readonly<Record<string, (code: string) => Promise<void>>> = {
   'docs/use.md, Long-poll, 1': async (code) => {
     const page = await run.page(browser, code, 'other');
     await publishUntil(page.prints(/^\d{16} polled$/), '/notifications', 'polled');
+    // A server that restarts, and then refuses once, is waited for.
+    const refusal = { status: 503, headers: { 'Access-Control-Allow-Origin': '*' } };
+    await page.page.route('**/notifications?*', (route) => route.fulfill(refusal), { times: 1 });
+    await run.shell('npx holdline serve --demo --open-publish');
+    await publishUntil(page.prints(/^\d{16} again$/), '/notifications', 'again');
   },
   'docs/use.md, WebSocket, 1': async (code) => {
     const page = await run.page(browser, code, 'own');

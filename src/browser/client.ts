@@ -100,10 +100,6 @@ interface Envelope {
   readonly data: unknown;
 }
 
-const CONNECTING = 0;
-const OPEN = 1;
-const CLOSED = 2;
-
 /** Pause before another attempt, ms, unless the server asks for more. */
 const PAUSE_MS_MAX = 30_000;
 
@@ -121,8 +117,6 @@ const NOT_HELD_MS_MAX = 500;
 
 /** A longer timer would end at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
-
-const DATA = ',"data":';
 
 /** Strings and brackets of JSON. */
 const TOKENS = /"(?:[^"\\]+|\\.)*"|[[\]{}]/g;
@@ -151,12 +145,12 @@ const TEMPORARY = /^(5..|408|425|429)$/;
  * 204, a permanent refusal, and an end without `reconnect` close it with an `error` event.
  */
 export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
-  static readonly CONNECTING = CONNECTING;
-  static readonly OPEN = OPEN;
-  static readonly CLOSED = CLOSED;
-  readonly CONNECTING = CONNECTING;
-  readonly OPEN = OPEN;
-  readonly CLOSED = CLOSED;
+  static readonly CONNECTING = 0;
+  static readonly OPEN = 1;
+  static readonly CLOSED = 2;
+  readonly CONNECTING = 0;
+  readonly OPEN = 1;
+  readonly CLOSED = 2;
 
   /** The resolved URL. */
   readonly url: string;
@@ -168,12 +162,15 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   readonly #options: HoldlineOptions;
   readonly #firstByteMs: number;
   readonly #silentMs: number;
-  #state = CONNECTING;
+  #state: number = this.CONNECTING;
   #transport: Transport;
   /** The id of the last event, or the last position that the server sent. */
   #position: string | undefined;
   #origin = '';
-  /** Random until the server sends `retry`, so that clients do not come back together. */
+  /**
+   * Random until the server sends `retry`, so that clients do not come back together. Above 0: it
+   * is doubled.
+   */
   #retryMs = 3000 + 2000 * Math.random();
   #retryAfterMs = 0;
   /** Consecutive attempts without `open`. */
@@ -216,16 +213,15 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
 
   /** Closes permanently. No event follows. */
   close(): void {
-    this.#state = CLOSED;
+    this.#state = this.CLOSED;
     clearTimeout(this.#timer);
     this.#abort.abort();
   }
 
   async #run(): Promise<void> {
-    const { transport = 'auto' } = this.#options;
-    let polling = transport === 'long-poll';
+    let polling = this.#transport === 'long-poll';
     let streamAtMs = polling ? Infinity : 0;
-    while (this.#state !== CLOSED) {
+    while (this.#state !== this.CLOSED) {
       let goOn: boolean;
       if (polling) {
         goOn = await this.#poll().catch(() => false);
@@ -239,15 +235,17 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       } else {
         const against = await this.#stream();
         this.#suspicion += against;
-        // A stream that was tried while long-polls work, and did not open: they just continue.
-        const isTrial = this.#state === OPEN && this.#transport === 'long-poll';
-        polling = transport === 'auto' && (isTrial || this.#suspicion > 0);
-        goOn = polling && (isTrial || against > 1);
+        // A stream that was tried while long-polls work, and did not open: they just continue, and
+        // without this the next stream would follow the next poll at once.
+        const isTrial = this.#state === this.OPEN && this.#transport === 'long-poll';
+        if (isTrial) streamAtMs = performance.now() + POLLING_MS;
+        polling = isTrial || (this.#options.transport !== 'sse' && this.#suspicion > 0);
+        goOn = isTrial || (polling && against > 1);
       }
       // Drops what was not read of the answer.
       this.#abort.abort();
-      if (goOn || this.#state === CLOSED) continue;
-      this.#state = CONNECTING;
+      if (goOn || this.#state === this.CLOSED) continue;
+      this.#state = this.CONNECTING;
       this.dispatchEvent(new Event('error'));
       const backoffMs = Math.min(this.#retryMs * 2 ** this.#failures++, PAUSE_MS_MAX);
       await this.#pause(Math.max(backoffMs, this.#retryMs, this.#retryAfterMs));
@@ -268,13 +266,13 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       );
       const type = headers.get('Content-Type') ?? '';
       if (status === 200 && type.startsWith('text/event-stream')) {
-        this.#arm(this.#firstByteMs);
+        this.#later(this.#firstByteMs);
         const reader = body!.getReader();
         const read = this.#parser();
         for (;;) {
           const { done, value } = await reader.read();
           if (done) break;
-          this.#arm(this.#silentMs);
+          this.#later(this.#silentMs);
           heardAtMs ??= performance.now();
           if (performance.now() - heardAtMs > this.#firstByteMs) {
             // It works: a single failure after that means nothing.
@@ -322,7 +320,7 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
         if (field === 'data') data += `${value}\n`;
         else if (field === 'event') event = value;
         else if (field === 'id' && !value.includes('\0')) id = value;
-        else if (field === 'retry' && /^\d+$/.test(value)) this.#retryMs = Number(value);
+        else if (field === 'retry' && /^\d+$/.test(value)) this.#retryMs = Number(value) || 100;
         if (line !== '') continue;
         if (id !== undefined) {
           this.#position = id;
@@ -344,7 +342,7 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
    */
   async #poll(): Promise<boolean> {
     const askedAtMs = performance.now();
-    const isFirst = this.#state === CONNECTING;
+    const isFirst = this.#state === this.CONNECTING;
     const wait = isFirst ? 0 : (this.#options.waitSeconds ?? 25);
     const response = await this.#ask(
       'application/json',
@@ -357,17 +355,14 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       const envelopes = JSON.parse(body) as Envelope[];
       this.#open('long-poll');
       const texts = textsIn(body);
-      for (const [i, envelope] of envelopes.entries()) this.#take(envelope, texts[i]!);
+      envelopes.forEach((envelope, i) => this.#take(envelope, texts[i]!));
     } else if (status === 204) {
       this.#position = headers.get('Holdline-Position') ?? this.#position;
       this.#open('long-poll');
       if (!isFirst && performance.now() - askedAtMs < NOT_HELD_MS_MAX)
         await this.#pause(2 * NOT_HELD_MS_MAX);
-    } else {
-      if (!TEMPORARY.test(String(status))) this.#fail();
-      return false;
-    }
-    return true;
+    } else if (!TEMPORARY.test(String(status))) this.#fail();
+    return status < 300;
   }
 
   async #ask(
@@ -377,16 +372,18 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   ): Promise<Response> {
     const { since, headers } = this.#options;
     const url = new URL(this.url);
-    for (const [name, value] of Object.entries({
-      ...parameters,
-      since,
-      last_event_id: this.#position,
-    })) {
-      if (value !== undefined) url.searchParams.set(name, String(value));
+    const query = url.searchParams;
+    for (const [name, value] of Object.entries({ ...parameters, since }))
+      if (value !== undefined) query.set(name, String(value));
+    if (this.#position !== undefined) {
+      // The server reads every spelling, and refuses two that differ.
+      for (const name of new Set(query.keys()))
+        if (/^lasteventid$/i.test(name.replace(/[-_]/g, ''))) query.delete(name);
+      query.set('last_event_id', this.#position);
     }
     this.#retryAfterMs = 0;
     this.#abort = new AbortController();
-    this.#arm(timeoutMs);
+    this.#later(timeoutMs);
     const response = await fetch(url, {
       headers: { ...headers, Accept: accept },
       credentials: this.withCredentials ? 'include' : 'same-origin',
@@ -398,28 +395,25 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     return response;
   }
 
-  /** Aborts the request when nothing comes within this time. */
-  #arm(ms: number): void {
-    this.#later(ms, () => this.#abort.abort());
-  }
-
   /** Never resolves once closed. */
   #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#state !== CLOSED) this.#later(ms, resolve);
-    });
+    return new Promise((resolve) => this.#later(ms, resolve));
   }
 
-  /** In the place of what was to be done later. */
-  #later(ms: number, act: () => void): void {
+  /**
+   * Acts after this time, in the place of what was to be done later. Without `act` the request is
+   * given up, since nothing has come.
+   */
+  #later(ms: number, act = (): void => this.#abort.abort()): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(act, Math.min(ms, TIMER_MS_MAX));
+    if (this.#state !== this.CLOSED) this.#timer = setTimeout(act, Math.min(ms, TIMER_MS_MAX));
   }
 
   #open(transport: Transport): void {
     this.#failures = 0;
-    if (this.#state === CLOSED || (this.#state === OPEN && this.#transport === transport)) return;
-    this.#state = OPEN;
+    if (this.#state === this.CLOSED || (this.#state === this.OPEN && this.#transport === transport))
+      return;
+    this.#state = this.OPEN;
     this.#transport = transport;
     this.dispatchEvent(new Event('open'));
   }
@@ -428,16 +422,14 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   #take({ gap, id, channel, event = 'message', data }: Envelope, text: string): void {
     if (gap) this.#emit('gap', JSON.stringify(gap));
     this.#position = String(id);
-    const published =
-      typeof data === 'string'
-        ? data
-        : // The last member; in a string before it the quotes would be escaped.
-          text.slice(text.indexOf(DATA) + DATA.length, text.lastIndexOf('}'));
-    this.#emit(event, published, channel);
+    if (typeof data !== 'string')
+      // The last member; in a string before it the quotes would be escaped.
+      data = /,"data":(.*)}/s.exec(text)![1];
+    this.#emit(event, data as string, channel);
   }
 
   #emit(type: string, data: string, channel = ''): void {
-    if (this.#state === CLOSED) return;
+    if (this.#state === this.CLOSED) return;
     const event = new MessageEvent(type, {
       data,
       lastEventId: this.#position ?? '',
@@ -447,7 +439,7 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   }
 
   #fail(): void {
-    if (this.#state === CLOSED) return;
+    if (this.#state === this.CLOSED) return;
     this.close();
     this.dispatchEvent(new Event('error'));
   }

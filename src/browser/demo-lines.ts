@@ -94,8 +94,13 @@ function readData(data: unknown): Pick<ShownEvent, 'text' | 'publishedMs'> {
 /** Resolves after `ms`, or when the signal aborts. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => resolve());
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
   });
 }
 
@@ -110,6 +115,7 @@ export abstract class Line {
 
   /** It continues after this id. */
   position: number | undefined;
+  /** Above 0, since it is doubled. */
   protected retryMs = FIRST_RETRY_MS;
   /** Events up to this id were published before the current connection. */
   #replayedThrough = 0;
@@ -216,6 +222,11 @@ export abstract class Line {
     this.#failures = 0;
     if (this.#state !== 'open')
       this.#setState('open', `Held open since ${new Date().toLocaleTimeString('en-GB')}.`);
+  }
+
+  /** It was lost, and has not been open since. */
+  protected get hasFailed(): boolean {
+    return this.#failures > 0;
   }
 
   /** Everything up to this id has come. */

@@ -57,7 +57,7 @@ export class StreamLine extends Line {
         name === 'data' && fields.has(name) ? `${fields.get(name)}\n${value}` : value,
       );
     }
-    if (fields.has('retry')) this.retryMs = Number(fields.get('retry'));
+    if (fields.has('retry')) this.retryMs = Number(fields.get('retry')) || 100;
     const [id, event, data] = [fields.get('id'), fields.get('event'), fields.get('data')];
     if (event === 'gap') this.take({ gap: parseJson(data!) as NonNullable<Envelope['gap']> });
     else if (event === 'end') this.take({ end: parseJson(data!) as NonNullable<Envelope['end']> });
@@ -74,7 +74,8 @@ export class SocketLine extends Line {
       this.note(`→ GET ${url.pathname}${url.search}\n→ Upgrade: websocket\n`);
       url.protocol = url.protocol.replace('http', 'ws');
       const socket = new WebSocket(url);
-      signal.addEventListener('abort', () => socket.close());
+      const close = (): void => socket.close();
+      signal.addEventListener('abort', close);
       socket.addEventListener('open', () => {
         this.note('← 101 Switching Protocols\n');
         this.opened();
@@ -86,7 +87,10 @@ export class SocketLine extends Line {
         for (const line of data.split('\n'))
           if (line !== '') this.take(JSON.parse(line) as Envelope);
       });
-      socket.addEventListener('close', ({ code }) => reject(new Error(`closed with code ${code}`)));
+      socket.addEventListener('close', ({ code }) => {
+        signal.removeEventListener('abort', close);
+        reject(new Error(`closed with code ${code}`));
+      });
     });
   }
 }
@@ -104,10 +108,12 @@ export class PollLine extends Line {
 
   protected async ask(signal: AbortSignal): Promise<number> {
     const since = this.position ?? 'latest';
-    const path = `${CHANNEL}?since=${since}&wait=${this.#waitS}&limit=${POLL_LIMIT}`;
+    // After a loss only an answer shows that the server is back, so it does not wait for an event.
+    const waitS = this.hasFailed ? 0 : this.#waitS;
+    const path = `${CHANNEL}?since=${since}&wait=${waitS}&limit=${POLL_LIMIT}`;
     this.note(`→ GET ${path}\n`);
     // A waiting poll has no answer yet: it counts as open until it fails.
-    this.opened();
+    if (!this.hasFailed) this.opened();
     const response = await fetch(path, {
       headers: { Accept: 'application/json' },
       signal,
@@ -115,6 +121,7 @@ export class PollLine extends Line {
     });
     if (!response.ok) throw new Error(await refusalOf(response));
     const body = await response.arrayBuffer();
+    this.opened();
     const text = new TextDecoder().decode(body);
     const position = response.headers.get('Holdline-Position');
     this.note(`← ${response.status} ${response.statusText}\n← Holdline-Position: ${position}\n`);

@@ -67,8 +67,10 @@ export class Credentials {
   readonly anonymous: Rights;
   /** False if there are but the publish key and the ops key: reading looks at neither. */
   readonly areForReading: boolean;
-  /** Who may publish over HTTP: everyone, clients with a credential, or nobody. */
+  /** What publishing over HTTP takes: nothing, a credential, or it is off. */
   readonly publishing: 'open' | 'key' | 'off';
+  /** False where there are credentials, and none of them has the right to publish. */
+  readonly hasPublishers: boolean;
   /** Undefined if none are made. */
   readonly tickets: Tickets | undefined;
   readonly #keys: StaticKeys;
@@ -100,6 +102,11 @@ export class Credentials {
     this.areForReading = hasOthers || hasSubscribeRule(settings);
     const mayPublish = hasOthers || publishKey !== undefined;
     this.publishing = openPublish ? 'open' : mayPublish ? 'key' : 'off';
+    this.hasPublishers =
+      openPublish ||
+      publishKey !== undefined ||
+      this.#tokens !== undefined ||
+      keys.some(({ publish = [] }) => publish.length > 0);
     const orToken = this.#tokens === undefined ? '' : ' or token';
     const own = (name: string): string => (hasOthers ? `a key${orToken} with that right` : name);
     this.#holders = {

@@ -121,7 +121,8 @@ export class Guard {
 
   /** Who may publish over HTTP: everyone, clients with a credential, or nobody. */
   get publishing(): 'open' | 'key' | 'off' {
-    return this.#credentials.publishing;
+    const { publishing, hasPublishers } = this.#credentials;
+    return hasPublishers ? publishing : 'off';
   }
 
   /** Undefined if the server makes no tickets. */

@@ -9,7 +9,7 @@ const HOST = /^[\w.:[\]-]{1,255}$/;
 /** What the page says of the server. */
 export interface LandingParts {
   readonly pages: OpsPages;
-  /** Who may publish: everyone, clients with the key, or nobody. */
+  /** Who may publish: everyone, clients with a credential, or nobody. */
   readonly publishing: 'open' | 'key' | 'off';
   /** Path below which everything is; empty for the root. */
   readonly basePath: string;
@@ -63,7 +63,7 @@ function publishCard(publishing: LandingParts['publishing'], origin: string): st
     return `<p>The body is the event’s data, the query its type:</p>\n${pre(`curl -d hello \\\n  ${url}`)}`;
   if (publishing === 'off')
     return '<p>Nobody may publish here. Start the server with <code>--publish-key KEY</code>, or with <code>--open-publish</code> for everyone.</p>';
-  return `<p>The body is the event’s data, the query its type. It takes the publish key:</p>\n${pre(`curl -d hello \\\n  -H 'Authorization: Bearer PUBLISH_KEY' \\\n  ${url}`)}`;
+  return `<p>The body is the event’s data, the query its type. It takes a credential that may publish:</p>\n${pre(`curl -d hello \\\n  -H 'Authorization: Bearer PUBLISH_KEY' \\\n  ${url}`)}`;
 }
 
 function withKey(pages: OpsPages): string {

@@ -14,6 +14,7 @@ import {
   RIGHTS,
   type Json,
 } from './openapi-parts.js';
+import type { OpsPage } from './page.js';
 
 interface PageParts {
   readonly contentType?: string;
@@ -25,11 +26,18 @@ interface PageParts {
   readonly codes?: readonly RefusalCode[];
 }
 
+/** What a page may be refused with; one worker of several asks the others for one with a key. */
+const REFUSED: Readonly<Record<OpsPage['access'], readonly RefusalCode[]>> = {
+  open: ['HOLDLINE_CROSS_SITE'],
+  host: ['HOLDLINE_BAD_HOST'],
+  key: [...RIGHTS, 'HOLDLINE_LOG_UNAVAILABLE'],
+};
+
 /** A page that GET and HEAD show. */
 export function page(
   operationId: string,
   summary: string,
-  access: 'open' | 'key',
+  access: OpsPage['access'],
   {
     contentType = 'application/json',
     description,
@@ -38,21 +46,20 @@ export function page(
     codes = [],
   }: PageParts = {},
 ): { readonly get: Json } {
-  const always: readonly RefusalCode[] = access === 'open' ? ['HOLDLINE_CROSS_SITE'] : RIGHTS;
   return {
     get: {
       operationId,
       summary,
       ...(description === undefined ? {} : { description }),
       ...(parameters === undefined ? {} : { parameters }),
-      security: access === 'open' ? [] : BEARER,
+      security: access === 'key' ? BEARER : [],
       responses: {
         '200': {
           description: summary,
           content: { [contentType]: { schema: answerOf(operationId) } },
         },
         ...responses,
-        ...refusals(ANY_REQUEST, always, codes),
+        ...refusals(ANY_REQUEST, REFUSED[access], codes),
       },
     },
   };

@@ -145,13 +145,13 @@ export function inQuery(name: string, description: string, of: Json): Json {
   return { name, in: 'query', description, schema: of };
 }
 
-const position = 'the id to continue after; 0 for everything held, latest for new events only';
+const position = 'the id to continue after, or 0 for everything held';
 
 /** Parameters in the query of a request to a channel, by name. */
 export const QUERY_PARAMETERS = {
   since: inQuery(
     'since',
-    `${position}; or latest; or, where the log keeps events, a time: 10m (ms, s, m, h or d before now) or 2026-11-26T20:15:00Z`,
+    `${position}; latest for new events only; or, where the log keeps events, a time: 10m (ms, s, m, h or d before now) or 2026-11-26T20:15:00Z`,
     { type: 'string' },
   ),
   last_event_id: inQuery('last_event_id', `${position}; stronger than since`, { type: 'string' }),

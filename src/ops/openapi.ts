@@ -176,7 +176,7 @@ const deleteChannel: Json = {
 
 /** The paths, but those of the demo. */
 const PATHS: Readonly<Record<string, Json>> = {
-  '/': page('landing', 'What the server is, and how to try it', 'open', {
+  '/': page('landing', 'What the server is, and how to try it', 'host', {
     contentType: 'text/html',
   }),
   '/{channel}': {

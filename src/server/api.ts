@@ -25,7 +25,9 @@ export interface Hooks {
   readonly onError?: (error: unknown) => void;
   /**
    * Called with a sentence about what an operator should know and what is no fault of the server:
-   * wrong keys. At most once a second.
+   * wrong keys and what a log says of itself, each at most once a second; that the log is down or
+   * back; that the keys of `jwtJwks` could not be fetched; and that request heads may have fewer
+   * bytes than `maxHeaderBytes`.
    */
   readonly onWarning?: (words: string) => void;
   /**

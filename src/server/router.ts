@@ -40,6 +40,7 @@ export interface RouterParts {
 
 const ALLOWED_METHODS = 'GET, HEAD, POST, DELETE, OPTIONS';
 const ALLOWED_PAGE_METHODS = 'GET, HEAD';
+const ALLOWED_LANDING_METHODS = 'GET, HEAD, OPTIONS';
 
 /**
  * What a method does at a path under `/-/` that is more than to show a page: it checks rights
@@ -117,6 +118,10 @@ export class Router {
   ): Promise<void> | undefined {
     if (head.path.startsWith('/-/')) return this.#answerOps(exchange, head, isOpsPort);
     if (isOpsPort || head.path === '') throw this.#nothingAt(head, isOpsPort);
+    if (head.path === '/') {
+      this.#answerLanding(exchange, head);
+      return undefined;
+    }
     switch (head.method) {
       case 'POST':
         return this.#publish(exchange, head);
@@ -126,7 +131,7 @@ export class Router {
       case 'HEAD':
         return this.#subscribe(exchange, head, context);
       default:
-        this.#answerOther(exchange, head);
+        this.#answerOther(exchange, head, ALLOWED_METHODS);
         return undefined;
     }
   }
@@ -136,15 +141,8 @@ export class Router {
     head: Head,
     context: UpgradeContext | undefined,
   ): Promise<void> | undefined {
-    const { guard, pages, subscribing } = this.#parts;
+    const { guard, subscribing } = this.#parts;
     guard.checkHost(head);
-    if (head.path === '/') {
-      const { basePath, isTls, hasOpsPort } = this.#parts;
-      const { publishing } = guard;
-      const page = landingPage({ pages, publishing, basePath, isTls, hasOpsPort }, head);
-      exchange.answer(200, PAGE_CONTENT_TYPE, page, PAGE_HEADERS);
-      return undefined;
-    }
     const channels = channelsOf(head.path);
     const open = subscribing.opener(exchange, head, channels, context);
     return guard.whenGranted(exchange, guard.maySubscribe(head, channels), open);
@@ -180,17 +178,30 @@ export class Router {
     return publishing.delete(exchange, channel, granted);
   }
 
-  #answerOther(exchange: Exchange, head: Head): void {
+  #answerLanding(exchange: Exchange, head: Head): void {
+    if (head.method !== 'GET' && !exchange.isHead) {
+      this.#answerOther(exchange, head, ALLOWED_LANDING_METHODS);
+      return;
+    }
+    const { guard, pages, basePath, isTls, hasOpsPort } = this.#parts;
+    guard.checkHost(head);
+    const { publishing } = guard;
+    const page = landingPage({ pages, publishing, basePath, isTls, hasOpsPort }, head);
+    exchange.answer(200, PAGE_CONTENT_TYPE, page, PAGE_HEADERS);
+  }
+
+  /** Answers OPTIONS, and refuses methods that the path does not have. */
+  #answerOther(exchange: Exchange, head: Head, allowed: string): void {
     const { guard } = this.#parts;
-    const preflight = guard.origins.preflight(head, ALLOWED_METHODS);
+    const preflight = guard.origins.preflight(head, allowed);
     if (preflight !== undefined) {
-      exchange.answerNothing([['Allow', ALLOWED_METHODS], ...preflight]);
+      exchange.answerNothing([['Allow', allowed], ...preflight]);
       return;
     }
     guard.checkHost(head);
     if (head.path !== '/') channelsOf(head.path);
-    if (head.method === 'OPTIONS') exchange.answerNothing([['Allow', ALLOWED_METHODS]]);
-    else refuseMethod(exchange, ALLOWED_METHODS);
+    if (head.method === 'OPTIONS') exchange.answerNothing([['Allow', allowed]]);
+    else refuseMethod(exchange, allowed);
   }
 
   /** True if what is at a path under `/-/` is answered on that port. */
