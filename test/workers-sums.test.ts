@@ -114,6 +114,22 @@ test('metrics add up; those that are the same for all, or say how one is, do not
   expect(countersOf(sum)).toContain('holdline_writes_total 7');
 });
 
+test('of open files the fullest worker counts, since the limit is that of one process', () => {
+  const types = { process_open_fds: 'gauge', process_max_fds: 'gauge' };
+  const one = text({ process_open_fds: 600, process_max_fds: 1024 }, types);
+  const other = text({ process_open_fds: 500, process_max_fds: 1024 }, types);
+  expect(sumMetrics([one, other])).toBe(one);
+});
+
+test('lines of a worker that has ended are behind no more', () => {
+  const lag = text(
+    { 'holdline_line_lag_events_bucket{le="+Inf"}': 3, holdline_line_lag_events_count: 3 },
+    { holdline_line_lag_events: 'histogram' },
+  );
+  expect(withGone('', lag)).not.toContain('holdline_line_lag_events');
+  expect(sumMetrics([lag, lag])).toContain('holdline_line_lag_events_count 6\n');
+});
+
 test('seconds add up to the same sum in whatever order, so that it does not fall when a worker ends', () => {
   const name = 'holdline_compress_seconds_total';
   const random = new Random(1);

@@ -1,5 +1,5 @@
 /**
- * * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and
+ * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and
  * adds up what they answer. `workers` in the answer says who did not answer in time.
  */
 import type { LineFigures, LineOrder } from '../core/line-ranking.js';
