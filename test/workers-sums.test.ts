@@ -311,7 +311,14 @@ function twoWorkers(linesOf: (index: number) => readonly [number, number], count
 }
 
 const NOTHING = { counters: undefined, metrics: undefined };
-const REPORT = { workers: 2, serving: 2, restarts: 0, supervisorPid: 1, supervisorRssBytes: 1 };
+const REPORT = {
+  workers: 2,
+  serving: 2,
+  restarts: 0,
+  supervisorPid: 1,
+  supervisorRssBytes: 1,
+  supervisorCpuSeconds: 2,
+};
 
 function everyoneOf(answering: readonly ((question: Question) => unknown)[]) {
   return {
@@ -389,11 +396,9 @@ test('every worker is asked for the metrics of the same channels: those that any
         isSilent: false,
         answer: 'list' in question ? names : '',
       }));
-      const nothing = { counters: undefined, metrics: undefined };
-      const report = { workers: 2, serving: 2, restarts: 0, supervisorPid: 1 };
       return Promise.resolve({
         answers,
-        report: { ...report, supervisorRssBytes: 1, own: nothing, gone: nothing },
+        report: { ...REPORT, own: NOTHING, gone: NOTHING },
       });
     },
   };
@@ -406,7 +411,8 @@ test('every worker is asked for the metrics of the same channels: those that any
     answer: () => expect.unreachable('asked for its own figures beforehand'),
   };
   const metrics = pagesOfAll(new Map([['metrics', page]]), everyone).get('metrics')!;
-  await metrics.answer({ query: new Query(''), draining: false, rest: '' });
+  const { body } = await metrics.answer({ query: new Query(''), draining: false, rest: '' });
+  expect(String(body)).toContain('\nholdline_supervisor_cpu_seconds_total 2\n');
   expect(asked.at(-1)).toMatchObject({ page: 'metrics', channels: ['a', 'b', 'c'] });
   asked.length = 0;
   await expect(

@@ -33,6 +33,7 @@ import {
 import { sumMetrics } from './metric-sums.js';
 import { sumOf, type Rules } from './sums.js';
 import type { Question, WorkerAnswer, WorkersReport } from './talk.js';
+import { workersMetrics } from './workers-rows.js';
 
 /** What these pages ask of the supervisor. */
 export interface Everyone {
@@ -196,37 +197,6 @@ function parsed(given: Answers['given']): readonly unknown[] {
 function keyOf(line: LineFigures, order: LineOrder): number {
   if (order === 'age') return line.ageMs;
   return order === 'lag' ? line.lagEvents : line.lagBytes + line.unsentBytes;
-}
-
-function workersMetrics(report: WorkersReport, answered: number): string {
-  const rows: readonly (readonly [string, string, string, number])[] = [
-    [
-      'holdline_workers',
-      'gauge',
-      'processes that serve the port together (--workers)',
-      report.workers,
-    ],
-    ['holdline_workers_serving', 'gauge', 'those of them that serve now', report.serving],
-    ['holdline_workers_answered', 'gauge', 'those whose figures are in this scrape', answered],
-    [
-      'holdline_worker_restarts_total',
-      'counter',
-      'workers that were started in the place of one that died',
-      report.restarts,
-    ],
-    [
-      'holdline_supervisor_resident_memory_bytes',
-      'gauge',
-      'resident memory of the process that keeps the log for the workers',
-      report.supervisorRssBytes,
-    ],
-  ];
-  return rows
-    .map(
-      ([name, type, help, value]) =>
-        `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`,
-    )
-    .join('\n');
 }
 
 // ── channels ─────────────────────────────────────────────────────────────────────────────────────

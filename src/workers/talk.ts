@@ -46,6 +46,7 @@ export interface WorkersReport {
   readonly restarts: number;
   readonly supervisorPid: number;
   readonly supervisorRssBytes: number;
+  readonly supervisorCpuSeconds: number;
   /** What the log, which is here, has counted: of `/-/stats`, and of `/-/metrics`. */
   readonly own: GoneReport;
   /** What workers had counted that have ended, or have not answered, as it was shown last. */
