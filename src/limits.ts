@@ -1008,10 +1008,16 @@ export const SHARE_STEP_MAX = 256;
 export const SHARE_LOOK_MS = 1_000;
 
 /**
- * Channels that each worker names for a page of `/-/channels`, or four times the page: of all that
- * have as many lines the page is exact. workers/all-pages.ts
+ * Channels that each worker names for a page of `/-/channels`, or four times the page, and four
+ * times as many again until the page is full. workers/all-pages.ts
  */
 export const LISTED_BY_WORKER_MIN = 1_000;
+
+/**
+ * Channels that workers are asked for again to fill a page, over all of them: each is then asked of
+ * every worker, whose answer is one frame, at about 500 bytes each. workers/all-pages.ts
+ */
+export const LISTED_OVER_WORKERS_MAX = 64_000;
 
 /**
  * Times at which the last id is remembered, and the least time between two, ms: 4 KB an hour.

@@ -1296,6 +1296,15 @@ describe('--workers', () => {
     expect(parse(args).workers).toBe(expected);
   });
 
+  it('carry as many connections together as each carries alone', () => {
+    const { maxConnections } = parse([]).settings;
+    expect(parse(['--workers=3']).settings.maxConnections).toBe(3 * maxConnections);
+    expect(parse([`--workers=3`, `--max-connections=${3 * maxConnections}`]).workers).toBe(3);
+    expect(
+      refusal(() => parse(['--workers=3', `--max-connections=${3 * maxConnections + 1}`])),
+    ).toMatch(/^--max-connections must be at most 59508 /);
+  });
+
   it.each(['0', '257', 'all', '', '1.5'])('refuses %j', (text) => {
     expect(refusal(() => parse([`--workers=${text}`]))).toMatch(
       /^--workers must be auto or an integer from 1 to 256 /,

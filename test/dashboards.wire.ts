@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { WORKERS_METRICS } from '../src/workers/workers-rows.js';
 import { SseLine } from './support/line.js';
 import { readMetrics } from './support/prometheus.js';
 import { sharedHosted } from './support/hosted.js';
@@ -85,6 +86,8 @@ async function scraped(): Promise<Map<string, Map<string, Set<string>>>> {
       byName.set(name + suffix, labels);
     }
   }
+  // What a server has with --workers alone.
+  for (const name of Object.keys(WORKERS_METRICS)) byName.set(name, new Map());
   // What Prometheus itself adds.
   byName.set('up', new Map());
   return byName;

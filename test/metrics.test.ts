@@ -7,6 +7,7 @@ import { makeCounters } from '../src/counters.js';
 import { REFUSALS } from '../src/errors.js';
 import { CHANNELS_IN_METRICS_MAX } from '../src/limits.js';
 import { OpenFiles } from '../src/linux/open-files.js';
+import { WORKERS_METRICS } from '../src/workers/workers-rows.js';
 import { figuresNow, METRICS, metricsText, type FigureSources } from '../src/ops/metrics.js';
 import { Ops } from '../src/ops/ops.js';
 import { ProcessFigures } from '../src/ops/process-figures.js';
@@ -110,12 +111,15 @@ describe('the table of docs/operate.md', () => {
     const shown = `${name}${labels === undefined ? '' : `{${labels.join()}}`}`;
     return `| \`${shown}\` | ${type} | ${help} |`;
   });
+  const rowsOfWorkers = Object.entries(WORKERS_METRICS).map(
+    ([name, { type, help }]) => `| \`${name}\` | ${type} | ${help} |`,
+  );
 
   // scripts/fill-metrics.ts fills it.
   test('has every metric with its labels, type and meaning, and no other', () => {
     const text = readDocument('docs/operate.md');
     const [, table = ''] = /<!-- metrics -->\n([\s\S]*?)<!-- \/metrics -->/.exec(text) ?? [];
-    const expected = ['| metric | type | meaning |', '|---|---|---|', ...rows];
+    const expected = ['| metric | type | meaning |', '|---|---|---|', ...rows, ...rowsOfWorkers];
     expect(table.trim().split('\n')).toEqual(expected);
   });
 });

@@ -33,7 +33,16 @@ test.each(Object.entries<OptionRow>(OPTIONS))(
   },
 );
 
-test('a refusal shows no user and password of a URL', () => {
-  const { message } = badOption('--jwt-jwks', 'https://ann:pass@w@id.example/keys', 'a URL');
-  expect(message).toBe('--jwt-jwks must be a URL (got "https://…@id.example/keys")');
+test.each([
+  ['https://ann:pass@w@id.example/keys', 'https://…@id.example/keys'],
+  ['nats:me:hunter2@h:4222', 'nats:…@h:4222'],
+  ['nats://me:hun/ter2@h:4222', 'nats://…@h:4222'],
+  ['nats://me:hun?t#er2@h,tls://me:hun/ter2@g', 'nats://…@g'],
+  ['nats:/me:hunter2@h', 'nats:…@h'],
+  ['hunter2@h', '…@h'],
+  ['lmdb:', 'lmdb:'],
+  ['[{"channels":"a@b","x":1}]', String.raw`[{\"channels\":\"a@b\",\"x\":1}]`],
+])('a refusal of %j shows no user and password of a URL', (given, shown) => {
+  const { message } = badOption('--log', given, 'a URL');
+  expect(message).toBe(`--log must be a URL (got "${shown}")`);
 });

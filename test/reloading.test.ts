@@ -21,7 +21,7 @@ class Rig {
   constructor(...args: readonly string[]) {
     this.args = args;
     const parse = (): ReturnType<typeof parseCommandLine> =>
-      parseCommandLine(this.args, { env: {}, fileLimit: undefined, readFile: () => '' });
+      parseCommandLine(this.args, { env: {}, fileLimit: 20_000, readFile: () => '' });
     const info = (facts: object, words: string): unknown => this.said.push([words, facts]);
     const say = (words: string): unknown => this.said.push([words, undefined]);
     const log = { info, warn: say, error: say } as unknown as Logger;
@@ -32,6 +32,7 @@ class Rig {
       this.running = settings;
     };
     this.reload = reloading({
+      commandLine: parse(),
       settings: this.running,
       madeKey: this.madeKey,
       parse,
@@ -85,4 +86,37 @@ test('what cannot be read or used changes nothing, and a made key is told when i
   rig.problem = undefined;
   const opsKey = await rig.keyWith('--open-publish');
   expect(rig.made).toEqual([{ opsKey }]);
+});
+
+test('what needs a restart is named, and nothing that nobody gave', async () => {
+  const rig = new Rig('--open-publish', '--ops-key=k', '--log-level=info', '--port=1');
+  await rig.keyWith(
+    '--open-publish',
+    '--ops-key=k',
+    '--log-level=debug',
+    '--log-format=json',
+    '--workers=4',
+  );
+  expect(rig.said.map(([words]) => words)).toEqual([
+    'reloaded',
+    'changed, and needs a restart: --port, --workers, --log-level, --log-format',
+  ]);
+});
+
+test('what does not go with what stays is refused', async () => {
+  const small = ['--publish-key=a', '--ops-key=k', '--replay-total=1MiB', '--replay-bytes=1MiB'];
+  const rig = new Rig(...small);
+  const policies = '--policies=[{"channels":"a","replayBytes":"2MiB"}]';
+  await rig.keyWith('--publish-key=a', '--ops-key=k', '--replay-total=4MiB', policies);
+  expect(rig.said.map(([words]) => words)).toEqual([
+    expect.stringMatching(/^not reloaded, .*--policies: replayBytes of "a" must be at most /),
+  ]);
+});
+
+test('a demo that others reach from now on lets no page listen that was not given', async () => {
+  const rig = new Rig('--demo', '--open-publish', '--ops-key=k');
+  expect(rig.running.allowOrigin).toEqual(['*']);
+  await rig.keyWith('--demo', '--open-publish', '--ops-key=k', '--allowed-hosts=h.example');
+  expect(rig.running.allowOrigin).toEqual([]);
+  expect(rig.said).toEqual([['reloaded', { changed: ['--allow-origin', '--allowed-hosts'] }]]);
 });

@@ -1,8 +1,13 @@
 /** Figures of several workers as one: JSON, metrics, subscribers, owners. */
 import { expect, test } from 'vitest';
+import { SYSTEM_CLOCK } from '../src/clock.js';
 import { withRatio } from '../src/core/channel-compression.js';
+import type { Channel } from '../src/core/channel.js';
+import { detailsOf, listChannels, recentEventsOf } from '../src/core/channel-listing.js';
 import { Channels } from '../src/core/channels.js';
 import { Elsewhere } from '../src/core/elsewhere.js';
+import { RateWindows } from '../src/core/event-rates.js';
+import type { Group } from '../src/core/group.js';
 import { Histogram } from '../src/core/histogram.js';
 import { Owners } from '../src/core/owners.js';
 import { Subscribers } from '../src/core/subscribers.js';
@@ -14,6 +19,7 @@ import type { OpsPage } from '../src/ops/page.js';
 import { channelOfAll, idOfAll, idWithin, pagesOfAll } from '../src/workers/all-pages.js';
 import { GoneFigures, ownFigures } from '../src/workers/gone-figures.js';
 import { countersOf, sumMetrics, withGone } from '../src/workers/metric-sums.js';
+import { answersOf } from '../src/workers/questions.js';
 import { isOwnerKey, OwnerCounts, ownerListener } from '../src/workers/owner-counts.js';
 import { plus, sumOf } from '../src/workers/sums.js';
 import type { Question } from '../src/workers/talk.js';
@@ -112,6 +118,22 @@ test('metrics add up; those that are the same for all, or say how one is, do not
   );
   expect(countersOf(sum)).not.toContain('head_id');
   expect(countersOf(sum)).toContain('holdline_writes_total 7');
+});
+
+test('of open files the fullest worker counts, since the limit is that of one process', () => {
+  const types = { process_open_fds: 'gauge', process_max_fds: 'gauge' };
+  const one = text({ process_open_fds: 600, process_max_fds: 1024 }, types);
+  const other = text({ process_open_fds: 500, process_max_fds: 1024 }, types);
+  expect(sumMetrics([one, other])).toBe(one);
+});
+
+test('lines of a worker that has ended are behind no more', () => {
+  const lag = text(
+    { 'holdline_line_lag_events_bucket{le="+Inf"}': 3, holdline_line_lag_events_count: 3 },
+    { holdline_line_lag_events: 'histogram' },
+  );
+  expect(withGone('', lag)).not.toContain('holdline_line_lag_events');
+  expect(sumMetrics([lag, lag])).toContain('holdline_line_lag_events_count 6\n');
 });
 
 test('seconds add up to the same sum in whatever order, so that it does not fall when a worker ends', () => {
@@ -262,6 +284,103 @@ test('of workers that have ended the channels told of last are kept, so many at 
   expect(gone.split('\n').filter((line) => line.startsWith(name))).toHaveLength(GONE_CHANNELS_MAX);
 });
 
+/** Two workers with lines on these channels, each asked as a real one is. */
+function twoWorkers(linesOf: (index: number) => readonly [number, number], count: number) {
+  const windows = new RateWindows(SYSTEM_CLOCK);
+  const answering = [0, 1].map((place) => {
+    const channels = new Channels(
+      makeCounters(),
+      { replay: { events: 1, bytes: 1 }, replayTotalBytes: 1 },
+      0,
+    );
+    for (let i = 0; i < count; i++) {
+      const lines = linesOf(i)[place]!;
+      if (lines > 0) channels.placeForLine(`c${i}`)!.lineCount = lines;
+    }
+    const { get } = channels as unknown as { get: (name: string) => Channel<Group> | undefined };
+    const of = (name: string) => get.call(channels, name);
+    const figures: Parameters<typeof answersOf>[0]['hub']['figures'] = {
+      listChannels: (order, limit, after) =>
+        listChannels(channels as never, windows, order, limit, after),
+      channelDetails: (name) => of(name) && detailsOf(of(name)!, windows),
+      recentEvents: (name) => recentEventsOf(of(name)!, windows.current),
+    };
+    return answersOf({ pages: new Map(), hub: { figures, disconnect: () => 0 }, spawn: place });
+  });
+  return answering;
+}
+
+const NOTHING = { counters: undefined, metrics: undefined };
+const REPORT = {
+  workers: 2,
+  serving: 2,
+  restarts: 0,
+  supervisorPid: 1,
+  supervisorRssBytes: 1,
+  supervisorCpuSeconds: 2,
+};
+
+function everyoneOf(answering: readonly ((question: Question) => unknown)[]) {
+  return {
+    async askEveryone(question: Question) {
+      const answers = await Promise.all(
+        answering.map(async (answer, index) => ({
+          place: index + 1,
+          spawn: index + 1,
+          pid: 1,
+          isSilent: false,
+          answer: await answer(question),
+        })),
+      );
+      return { answers, report: { ...REPORT, own: NOTHING, gone: NOTHING } };
+    },
+  };
+}
+
+test.each<[string, string, Parameters<typeof twoWorkers>[0]]>([
+  ['lines', 'in one worker or the other', (i) => (i % 2 === 0 ? [1, 0] : [0, 1])],
+  ['lines', 'in both', () => [1, 1]],
+  ['lines', 'in both or in one', (i) => (i < 1_500 ? [3, 0] : [2, 2])],
+  ['rate', 'in both', () => [1, 1]],
+])('pages of channels by %s go through all, with lines %s', async (sort, _where, linesOf) => {
+  const page: OpsPage = { access: 'key', answer: () => expect.unreachable('asked of one') };
+  const everyone = everyoneOf(twoWorkers(linesOf, 3_000));
+  const list = pagesOfAll(new Map([['channels', page]]), everyone).get('channels')!;
+  const seen: string[] = [];
+  let next: string | null = '';
+  while (next !== null) {
+    const query = new Query(`sort=${sort}&limit=500${next === '' ? '' : `&after=${next}`}`);
+    const { body } = await list.answer({ query, draining: false, rest: '' });
+    const shown = JSON.parse(String(body)) as { channels: { name: string }[]; next: string | null };
+    seen.push(...shown.channels.map(({ name }) => name));
+    next = shown.next;
+  }
+  expect(seen).toHaveLength(3_000);
+  expect(new Set(seen).size).toBe(3_000);
+});
+
+test.each(['stats', 'memory', 'connections', 'channels', 'channels/'])(
+  '%s is refused for now when no worker answers',
+  async (name) => {
+    const everyone = {
+      askEveryone: () =>
+        Promise.resolve({
+          answers: [1, 2].map((place) => ({ place, spawn: place, pid: 1, isSilent: true })),
+          report: { ...REPORT, own: NOTHING, gone: NOTHING },
+        }),
+    };
+    const page: OpsPage = { access: 'key', answer: () => expect.unreachable('asked of one') };
+    const answer = pagesOfAll(new Map([[name, page]]), everyone)
+      .get(name)!
+      .answer({
+        query: new Query(''),
+        draining: false,
+        rest: 'c',
+      });
+    await expect(answer).rejects.toMatchObject({ code: 'HOLDLINE_LOG_UNAVAILABLE' });
+  },
+);
+
 test('every worker is asked for the metrics of the same channels: those that any has most of', async () => {
   const asked: unknown[] = [];
   const everyone = {
@@ -277,11 +396,9 @@ test('every worker is asked for the metrics of the same channels: those that any
         isSilent: false,
         answer: 'list' in question ? names : '',
       }));
-      const nothing = { counters: undefined, metrics: undefined };
-      const report = { workers: 2, serving: 2, restarts: 0, supervisorPid: 1 };
       return Promise.resolve({
         answers,
-        report: { ...report, supervisorRssBytes: 1, own: nothing, gone: nothing },
+        report: { ...REPORT, own: NOTHING, gone: NOTHING },
       });
     },
   };
@@ -294,7 +411,8 @@ test('every worker is asked for the metrics of the same channels: those that any
     answer: () => expect.unreachable('asked for its own figures beforehand'),
   };
   const metrics = pagesOfAll(new Map([['metrics', page]]), everyone).get('metrics')!;
-  await metrics.answer({ query: new Query(''), draining: false, rest: '' });
+  const { body } = await metrics.answer({ query: new Query(''), draining: false, rest: '' });
+  expect(String(body)).toContain('\nholdline_supervisor_cpu_seconds_total 2\n');
   expect(asked.at(-1)).toMatchObject({ page: 'metrics', channels: ['a', 'b', 'c'] });
   asked.length = 0;
   await expect(

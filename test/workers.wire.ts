@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ChannelCompression } from '../src/core/channel-compression.js';
+import { SPARE_SOCKETS_MAX } from '../src/limits.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { NatsServer } from './support/nats.js';
 import { runHoldline, serverForTest, sharedServer } from './support/server.js';
@@ -74,6 +75,23 @@ test('what compressed lines were given does not become less when those of one wo
     return now.open === staying && now;
   });
   expect(left).toEqual({ ...given, open: staying });
+});
+
+test('--max-connections bounds the sockets of every worker, also those that say nothing', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops', 'max-connections': 10 });
+  let open = 0;
+  let begun = 0;
+  const sockets = Array.from({ length: 300 }, () => {
+    const socket = connect(server.port, '127.0.0.1', () => (open++, begun++)).resume();
+    return socket.on('error', () => {}).on('close', () => open--);
+  });
+  onTestFinished(() => sockets.forEach((socket) => socket.destroy()));
+  await until('all have connected', () => begun === sockets.length);
+  const isBounded = await until(
+    'the others are closed',
+    () => open <= 2 * (10 + SPARE_SOCKETS_MAX),
+  );
+  expect(isBounded).toBe(true);
 });
 
 describe('two workers', () => {

@@ -77,17 +77,17 @@ export function listChannels(
   let candidates: Candidate[] = [];
   let last: Candidate | undefined;
   for (const channel of channels) {
-    const value = order === 'lines' ? channel.lineCount : (channel.recent?.in(current).events ?? 0);
+    const value = order === 'lines' ? channel.lineCount : recentEventsOf(channel, current);
     const candidate = { value, name: channel.name, channel };
-    if (after !== undefined && compare(candidate, after) <= 0) continue;
-    if (last !== undefined && compare(candidate, last) > 0) continue;
+    if (after !== undefined && comparePlaces(candidate, after) <= 0) continue;
+    if (last !== undefined && comparePlaces(candidate, last) > 0) continue;
     candidates.push(candidate);
     // Sorted now and then, so that the walk stays linear. One more tells whether a page follows.
     if (candidates.length <= 2 * (limit + 1)) continue;
-    candidates = candidates.sort(compare).slice(0, limit + 1);
+    candidates = candidates.sort(comparePlaces).slice(0, limit + 1);
     last = candidates.at(-1);
   }
-  candidates.sort(compare);
+  candidates.sort(comparePlaces);
   const shown = candidates.slice(0, limit);
   const end = candidates.length > limit ? shown.at(-1) : undefined;
   return {
@@ -96,9 +96,15 @@ export function listChannels(
   };
 }
 
-function compare(one: ListPlace, other: ListPlace): number {
+/** The order of places: the largest value first, then by name. */
+export function comparePlaces(one: ListPlace, other: ListPlace): number {
   if (one.value !== other.value) return other.value - one.value;
   return one.name < other.name ? -1 : Number(one.name > other.name);
+}
+
+/** Events that entered the channel in the current window and the one before it. */
+export function recentEventsOf({ recent }: Channel<Group>, current: number): number {
+  return recent?.in(current).events ?? 0;
 }
 
 function listed(channel: Channel<Group>, windows: RateWindows): ListedChannel {

@@ -3,6 +3,7 @@ import { busiestChannels, figuresOf, type ChannelFigures } from './channel-ranki
 import {
   detailsOf,
   listChannels,
+  recentEventsOf,
   usersOf,
   type ChannelDetails,
   type ChannelOrder,
@@ -126,6 +127,12 @@ export class HubFigures {
   channelDetails(name: string): ChannelDetails | undefined {
     const channel = this.#parts.channels.get(name);
     return channel === undefined ? undefined : detailsOf(channel, this.#parts.rateWindows);
+  }
+
+  /** By which the order `rate` goes, see {@link recentEventsOf}; 0 if it is not known. */
+  recentEvents(name: string): number {
+    const channel = this.#parts.channels.get(name);
+    return channel === undefined ? 0 : recentEventsOf(channel, this.#parts.rateWindows.current);
   }
 
   /** Whose the lines of the channel are; undefined if it is not known. */

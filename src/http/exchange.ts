@@ -490,12 +490,12 @@ export class Exchange implements PendingAnswer, Refusable {
   }
 }
 
+function nothing(): void {}
+
 /**
  * True if `close` is in the list (RFC 9110, 7.6.1); uWebSockets recognises `close` only as the
  * whole value.
  */
-function nothing(): void {}
-
 function asksToClose(connection: string): boolean {
   if (connection === '' || connection === 'keep-alive') return false;
   return connection.split(',').some((option) => option.trim().toLowerCase() === 'close');

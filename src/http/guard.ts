@@ -33,10 +33,10 @@ export type RightToPublish =
 /** What can be changed while the server runs. */
 export interface GuardSettings extends CredentialSettings {
   readonly allowedHosts: readonly string[];
+  readonly allowOrigin: readonly string[];
 }
 
 export interface GuardOptions extends GuardSettings {
-  readonly allowOrigin: readonly string[];
   readonly authorize: Authorize | undefined;
   /** The server itself has the TLS where it is given. */
   readonly tlsCert: string | undefined;
@@ -62,7 +62,8 @@ export interface Grant {
 const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 export class Guard {
-  readonly origins: Origins;
+  readonly #isTls: boolean;
+  #origins: Origins;
   readonly #revocations: Revocations;
   readonly #jwks: JwksEvents;
   #credentials: Credentials;
@@ -77,11 +78,17 @@ export class Guard {
   constructor(options: GuardOptions) {
     this.#authorize = options.authorize;
     this.#report = options.report;
-    this.origins = new Origins(options.allowOrigin, options.tlsCert !== undefined);
+    this.#isTls = options.tlsCert !== undefined;
+    this.#origins = new Origins(options.allowOrigin, this.#isTls);
     this.#revocations = new Revocations(options.jwtMaxLifetimeMs);
     this.#credentials = new Credentials(options, this.#revocations, options.jwks);
     this.#jwks = options.jwks;
     this.#hosts = hostsOf(options, this.#credentials);
+  }
+
+  /** What pages of other origins may do. */
+  get origins(): Origins {
+    return this.#origins;
   }
 
   /**
@@ -93,6 +100,7 @@ export class Guard {
     const credentials = new Credentials(settings, this.#revocations, this.#jwks, before);
     this.#credentials = credentials;
     this.#hosts = hostsOf(settings, credentials);
+    this.#origins = new Origins(settings.allowOrigin, this.#isTls);
     this.#lastHost = undefined;
   }
 

@@ -52,7 +52,7 @@ export function makeChannelPages(hub: ChannelSource): Readonly<Record<string, Op
 }
 
 /** Which channels `/-/channels` is to show. Throws HOLDLINE_BAD_QUERY. */
-function listingOf(query: Query): {
+export function listingOf(query: Query): {
   readonly sort: ChannelOrder;
   readonly limit: number;
   readonly after: ListPlace | undefined;

@@ -16,13 +16,18 @@ export function badOption(
   return new HoldlineError('HOLDLINE_BAD_OPTION', `${name} must be ${accepted} (got ${shown})`);
 }
 
-/** The user and password of a URL are left out: the refusal may be in a log. */
+/**
+ * The user and password of a URL are left out, also of one that is mistyped: the refusal may be in
+ * a log.
+ */
 function show(given: unknown): string {
   const written =
     typeof given === 'string'
       ? JSON.stringify(given)
       : inspect(given, { breakLength: Infinity, depth: 1 });
-  const shown = written.replaceAll(/:\/\/[^\s/?#]*@/g, '://…@');
+  const shown = written
+    .replace(/^"(?!\s*[[{])(\s*[a-z][a-z0-9+.-]*:(?:\/\/)?)?.*@/is, '"$1…@')
+    .replaceAll(/:\/\/[^\s/?#]*@/g, '://…@');
   return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown;
 }
 

@@ -1,5 +1,6 @@
 /** Settings that a running server takes over when its configuration is read again. */
 
+import { checkRelations, isDemoOfThisMachine } from './settings.js';
 import { OPTIONS, type OptionRow, type SettingName, type Settings } from './table.js';
 
 /** Credentials, what they are needed for, and certificates. Others need another start. */
@@ -25,6 +26,10 @@ const RELOADED = [
   'tlsKey',
 ] as const satisfies readonly SettingName[];
 
+const FLAGS = Object.fromEntries(
+  Object.entries<OptionRow>(OPTIONS).map(([name, { flag }]) => [name, `--${flag}`]),
+) as Record<SettingName, string>;
+
 /** What a server runs with: an ops key is given, or made. */
 export type RunningSettings = Settings & { readonly opsKey: string };
 
@@ -38,7 +43,10 @@ export interface Reloaded<Some extends Settings> {
   readonly ignored: readonly string[];
 }
 
-/** Takes from `read` what may change while a server runs with `running`. */
+/**
+ * Takes from `read` what may change while a server runs with `running`. Throws HOLDLINE_BAD_OPTION
+ * where that does not go with what may not.
+ */
 export function reloadSettings<Some extends Settings>(running: Some, read: Some): Reloaded<Some> {
   const settings: Record<string, unknown> = { ...running };
   const changed: string[] = [];
@@ -46,13 +54,20 @@ export function reloadSettings<Some extends Settings>(running: Some, read: Some)
   for (const [name, row] of Object.entries<OptionRow>(OPTIONS)) {
     const setting = name as SettingName;
     const isTaken =
-      RELOADED.some((one) => one === setting) &&
+      (RELOADED.some((one) => one === setting) ||
+        // The demo lets every page listen while others do not reach it, and no longer.
+        (setting === 'allowOrigin' &&
+          isDemoOfThisMachine(running) &&
+          !isDemoOfThisMachine(read))) &&
       (!(setting === 'tlsCert' || setting === 'tlsKey') || hasTls(running) === hasTls(read));
     if (JSON.stringify(read[setting]) === JSON.stringify(running[setting])) continue;
     (isTaken ? changed : ignored).push(`--${row.flag}`);
     if (isTaken) settings[setting] = read[setting];
   }
-  return { settings: Object.freeze(settings) as unknown as Some, changed, ignored };
+  const taken = Object.freeze(settings) as unknown as Some;
+  // The file limit was asked when it began.
+  checkRelations(taken, FLAGS, undefined);
+  return { settings: taken, changed, ignored };
 }
 
 function hasTls({ tlsCert }: Settings): boolean {

@@ -107,12 +107,12 @@ export function isPublishingOff(settings: Settings): boolean {
  * Every page may listen then, also one of a website that is visited meanwhile; none may publish
  * (http/origins.ts). Not where other Host names are served, since then others reach it, too.
  */
-function isDemoOfThisMachine({ demo, openPublish, host, allowedHosts }: Settings): boolean {
+export function isDemoOfThisMachine({ demo, openPublish, host, allowedHosts }: Settings): boolean {
   return demo && openPublish && isLoopback(host) && allowedHosts.length === 0;
 }
 
-/** Bounds that one option, or the machine, sets to another. */
-function checkRelations(
+/** Bounds that one option, or the machine, sets to another. Throws HOLDLINE_BAD_OPTION. */
+export function checkRelations(
   settings: Settings,
   names: Record<SettingName, string>,
   fileLimit: number | undefined,

@@ -74,7 +74,7 @@ export async function serve(args: readonly string[]): Promise<number> {
     reloadServer(server, next);
     void reloadCertificate(server, next, log);
   };
-  reload = reloading({ settings, madeKey, parse, log, use });
+  reload = reloading({ commandLine, settings, madeKey, parse, log, use });
   const { build, sockets } = server.stats();
   sayListening(log, settings, madeKey, { address, build, problems: sockets.problems });
 

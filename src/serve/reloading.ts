@@ -13,7 +13,8 @@ import type { Server } from '../server/api.js';
 import type { MadeOpsKey } from './ops-key.js';
 
 export interface ReloadParts {
-  /** What the server runs with now. */
+  /** What the server began with, and what it runs with now. */
+  readonly commandLine: CommandLine;
   readonly settings: RunningSettings;
   readonly madeKey: MadeOpsKey;
   readonly parse: (readFile: (path: string) => string) => CommandLine;
@@ -27,6 +28,7 @@ export interface ReloadParts {
 
 /** What reads the configuration again, and lets the server run with it. Never rejects. */
 export function reloading({
+  commandLine,
   settings,
   madeKey,
   parse,
@@ -37,7 +39,8 @@ export function reloading({
   return async () => {
     const before = running;
     try {
-      const read = madeKey.addTo(parse(readRegularFile).settings);
+      const parsed = parse(readRegularFile);
+      const read = madeKey.addTo(parsed.settings);
       const { settings: next, changed, ignored } = reloadSettings(before, read);
       const used = use(next);
       // At once, since the next signal may come before all processes run with it.
@@ -47,11 +50,31 @@ export function reloading({
       madeKey.sayIfUsed(log, next);
       const known = cautions(before);
       for (const caution of cautions(next)) if (!known.includes(caution)) log.warn(caution);
-      if (ignored.length > 0) log.warn(`changed, and needs a restart: ${ignored.join(', ')}`);
+      const waiting = [...givenOf(ignored, commandLine, parsed), ...ofProcess(commandLine, parsed)];
+      if (waiting.length > 0) log.warn(`changed, and needs a restart: ${waiting.join(', ')}`);
     } catch (error) {
       log.error(`not reloaded, what was read before counts on: ${asError(error).message}`);
     }
   };
+}
+
+/** Those of the flags that were given: a default may depend on another option. */
+function givenOf(flags: readonly string[], ...lines: readonly CommandLine[]): readonly string[] {
+  const given = new Set(
+    lines.flatMap(({ entries }) =>
+      entries.filter(({ source }) => source !== 'default').map(({ name }) => `--${name}`),
+    ),
+  );
+  return flags.filter((flag) => given.has(flag));
+}
+
+/** Flags of options that are no settings of the server and have changed since it began. */
+function ofProcess(began: CommandLine, read: CommandLine): readonly string[] {
+  const flags: string[] = [];
+  if (read.workers !== began.workers) flags.push('--workers');
+  if (read.logLevel !== began.logLevel) flags.push('--log-level');
+  if (read.logFormat !== began.logFormat) flags.push('--log-format');
+  return flags;
 }
 
 /**

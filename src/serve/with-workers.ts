@@ -47,7 +47,7 @@ export async function serveWithWorkers(
   }
   const { supervisor, use, close } = workers;
   const serving = supervisor.start().then((facts) => {
-    reload = reloading({ settings, madeKey, parse, log, use });
+    reload = reloading({ commandLine, settings, madeKey, parse, log, use });
     sayListening(log, settings, madeKey, { ...facts, workers: count });
     return supervisor.failed;
   });

@@ -1,18 +1,27 @@
 /**
- * * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and
+ * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and
  * adds up what they answer. `workers` in the answer says who did not answer in time.
  */
 import type { LineFigures, LineOrder } from '../core/line-ranking.js';
 import { withRatio } from '../core/channel-compression.js';
-import type { ChannelDetails, ChannelUsers, ListedChannel } from '../core/channel-listing.js';
+import {
+  comparePlaces,
+  type ChannelDetails,
+  type ChannelOrder,
+  type ChannelUsers,
+  type ListedChannel,
+  type ListPlace,
+} from '../core/channel-listing.js';
+import { HoldlineError } from '../errors.js';
 import { limitOf } from '../http/request.js';
 import {
   CHANNELS_IN_METRICS_MAX,
   LISTED_BY_WORKER_MIN,
-  LISTED_CHANNELS_DEFAULT,
+  LISTED_OVER_WORKERS_MAX,
   LISTED_USERS_MAX,
   RANKED_LINES_DEFAULT,
 } from '../limits.js';
+import { listingOf } from '../ops/channel-pages.js';
 import { METRICS_CONTENT_TYPE } from '../ops/metrics.js';
 import {
   jsonAnswer,
@@ -24,6 +33,7 @@ import {
 import { sumMetrics } from './metric-sums.js';
 import { sumOf, type Rules } from './sums.js';
 import type { Question, WorkerAnswer, WorkersReport } from './talk.js';
+import { workersMetrics } from './workers-rows.js';
 
 /** What these pages ask of the supervisor. */
 export interface Everyone {
@@ -70,6 +80,7 @@ const CHANNEL_RULES: Rules = {
   heldBytes: 'max',
   eventsPerSecond: 'max',
   bytesPerSecond: 'max',
+  recentEvents: 'max',
 };
 
 /** The pages with those that are summed; the others are the same in every worker. */
@@ -89,7 +100,7 @@ export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
     },
     metrics: async (request) => {
       // Each tells of the same channels, or a sum would fall when a channel is busy elsewhere only.
-      const channels = await namesOfAll(everyone, 'lines', CHANNELS_IN_METRICS_MAX);
+      const { names: channels } = await namesOfAll(everyone, 'lines', CHANNELS_IN_METRICS_MAX);
       const { given, report } = await ask(everyone, 'metrics', { ...request, channels });
       const { gone, own } = report;
       const texts = [...given.map(({ text }) => text), gone.metrics ?? '', own.metrics ?? ''];
@@ -161,7 +172,14 @@ async function ask(
   const given = answers.flatMap((one) =>
     typeof one.answer === 'string' ? [{ ...one, text: one.answer }] : [],
   );
+  if (page !== 'metrics') checkAnswered(answers);
   return { given, report, workers: shownOf(answers, report) };
+}
+
+/** Throws HOLDLINE_LOG_UNAVAILABLE, as where the supervisor does not answer. */
+function checkAnswered(answers: readonly WorkerAnswer[]): void {
+  if (!answers.every(({ isSilent }) => isSilent)) return;
+  throw new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', 'no worker answered in time; ask again');
 }
 
 /** What is shown of all workers beside their sum. */
@@ -181,81 +199,60 @@ function keyOf(line: LineFigures, order: LineOrder): number {
   return order === 'lag' ? line.lagEvents : line.lagBytes + line.unsentBytes;
 }
 
-function workersMetrics(report: WorkersReport, answered: number): string {
-  const rows: readonly (readonly [string, string, string, number])[] = [
-    [
-      'holdline_workers',
-      'gauge',
-      'processes that serve the port together (--workers)',
-      report.workers,
-    ],
-    ['holdline_workers_serving', 'gauge', 'those of them that serve now', report.serving],
-    ['holdline_workers_answered', 'gauge', 'those whose figures are in this scrape', answered],
-    [
-      'holdline_worker_restarts_total',
-      'counter',
-      'workers that were started in the place of one that died',
-      report.restarts,
-    ],
-    [
-      'holdline_supervisor_resident_memory_bytes',
-      'gauge',
-      'resident memory of the process that keeps the log for the workers',
-      report.supervisorRssBytes,
-    ],
-  ];
-  return rows
-    .map(
-      ([name, type, help, value]) =>
-        `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`,
-    )
-    .join('\n');
-}
-
 // ── channels ─────────────────────────────────────────────────────────────────────────────────────
 
-/** A number, a colon, and the name of a channel, as ops/channel-pages.ts writes it. */
-const PLACE = /^(\d{1,15}):(.+)$/;
+/** A channel of one worker, or of all, with what the order `rate` goes by. */
+type Counted = ListedChannel & { readonly recentEvents: number };
 
 /**
  * A page of all channels. Each worker names those it has most of; then every worker is asked of all
- * that were named.
+ * that were named. Where many stand elsewhere than in a worker, the page is not full; then each
+ * names more.
  */
 async function listOfAll(everyone: Everyone, { query }: OpsRequest): Promise<OpsAnswer> {
-  const sort = (query.get('sort') ?? 'lines') as 'lines' | 'rate';
-  const limit = limitOf(query) || LISTED_CHANNELS_DEFAULT;
-  const [, value, name = ''] = PLACE.exec(query.get('after') ?? '') ?? [];
-  const after = value === undefined ? undefined : { value: Number(value), name };
-  const count = Math.max(4 * limit, LISTED_BY_WORKER_MIN);
-  const names = await namesOfAll(everyone, sort, count, after?.value);
-  const { answers, report } = await everyone.askEveryone({ channels: names });
-  const byName = new Map<string, ListedChannel[]>();
+  const { sort, limit, after } = listingOf(query);
+  for (let count = Math.max(4 * limit, LISTED_BY_WORKER_MIN); ; count *= 4) {
+    const { names, isWhole } = await namesOfAll(everyone, sort, count, after);
+    const { answers, report } = await everyone.askEveryone({ channels: names });
+    checkAnswered(answers);
+    const channels = channelsOf(answers)
+      .sort((one, other) => comparePlaces(placeOf(one, sort), placeOf(other, sort)))
+      .filter((one) => after === undefined || comparePlaces(placeOf(one, sort), after) > 0);
+    const mayAsk = 4 * count * answers.length <= LISTED_OVER_WORKERS_MAX;
+    if (channels.length <= limit && !isWhole && mayAsk) continue;
+    const last = channels.length > limit ? channels[limit - 1] : undefined;
+    const next = last === undefined ? null : `${placeOf(last, sort).value}:${last.name}`;
+    const shown = channels.slice(0, limit).map(({ recentEvents: _by, ...channel }) => channel);
+    return jsonAnswer({ sort, channels: shown, next, workers: shownOf(answers, report) });
+  }
+}
+
+/** The channels that each worker has most of behind a place; whole if those are all. */
+async function namesOfAll(
+  everyone: Everyone,
+  list: ChannelOrder,
+  count: number,
+  after?: ListPlace,
+): Promise<{ readonly names: readonly string[]; readonly isWhole: boolean }> {
+  const { answers } = await everyone.askEveryone({ list, count, after });
+  const lists = answers.map(({ answer }) => (answer ?? []) as readonly string[]);
+  return {
+    names: [...new Set(lists.flat())],
+    isWhole: lists.every(({ length }) => length < count),
+  };
+}
+
+/** The channels that workers answered, each over all of them. */
+function channelsOf(answers: readonly WorkerAnswer[]): Counted[] {
+  const byName = new Map<string, Counted[]>();
   for (const { answer } of answers) {
-    for (const channel of (answer ?? []) as readonly ListedChannel[]) {
+    for (const channel of (answer ?? []) as readonly Counted[]) {
       const same = byName.get(channel.name);
       if (same === undefined) byName.set(channel.name, [channel]);
       else same.push(channel);
     }
   }
-  const channels = [...byName.values()]
-    .map(channelOfAll)
-    .sort((one, other) => compare(placeOf(one, sort), placeOf(other, sort)))
-    .filter((one) => after === undefined || compare(placeOf(one, sort), after) > 0);
-  const shown = channels.slice(0, limit);
-  const last = channels.length > limit ? shown.at(-1) : undefined;
-  const next = last === undefined ? null : `${placeOf(last, sort).value}:${last.name}`;
-  return jsonAnswer({ sort, channels: shown, next, workers: shownOf(answers, report) });
-}
-
-/** The channels that each worker has most of. */
-async function namesOfAll(
-  everyone: Everyone,
-  list: 'lines' | 'rate',
-  count: number,
-  through?: number,
-): Promise<readonly string[]> {
-  const { answers } = await everyone.askEveryone({ list, count, through });
-  return [...new Set(answers.flatMap(({ answer }) => (answer ?? []) as readonly string[]))];
+  return [...byName.values()].map(channelOfAll);
 }
 
 /** A channel over all workers. */
@@ -264,18 +261,8 @@ export function channelOfAll<Shown extends ListedChannel>(same: readonly Shown[]
   return { ...sum, compression: sum.compression === null ? null : withRatio(sum.compression) };
 }
 
-interface Place {
-  readonly value: number;
-  readonly name: string;
-}
-
-function placeOf({ name, lines, eventsPerSecond }: ListedChannel, sort: 'lines' | 'rate'): Place {
-  return { value: sort === 'lines' ? lines : Math.round(eventsPerSecond * 100), name };
-}
-
-function compare(one: Place, other: Place): number {
-  if (one.value !== other.value) return other.value - one.value;
-  return one.name < other.name ? -1 : Number(one.name > other.name);
+function placeOf({ name, lines, recentEvents }: Counted, order: ChannelOrder): ListPlace {
+  return { value: order === 'lines' ? lines : recentEvents, name };
 }
 
 /** A user may have lines in several workers. */

@@ -13,12 +13,15 @@ interface Family {
   readonly samples: Map<string, number>;
 }
 
-/** Gauges of which the largest counts. */
+/** Gauges of which the largest counts; the limit of open files is one process's. */
 const LARGEST =
-  /^holdline_(?:info|uptime_seconds|draining|head_id|floor_id|lines_cap|channels|rings|channel_(?:held_events|events_total)|memory_(?:line|budget)_.*|kernel_.*|log_.*|workers.*)$|^process_max_fds$|^nodejs_eventloop_lag_.*$/;
+  /^holdline_(?:info|uptime_seconds|draining|head_id|floor_id|lines_cap|channels|rings|channel_(?:held_events|events_total)|memory_(?:line|budget)_.*|kernel_.*|log_.*|workers.*)$|^process_(?:open|max)_fds$|^nodejs_eventloop_lag_.*$/;
 
 /** Gauges of which the smallest counts. */
 const SMALLEST = /^(?:holdline_log_up|process_start_time_seconds)$/;
+
+/** A histogram that falls: the lines that are open, by how far they are behind. */
+const LINE_LAG = 'holdline_line_lag_events';
 
 /**
  * Families with a sample for each of some channels, and the one whose values say which are kept.
@@ -43,10 +46,12 @@ export function sumMetrics(texts: readonly string[], channelsMax = Infinity): st
   return textOf(sums);
 }
 
-/** Only what never falls: counters and histograms. */
+/** Only what never falls: counters and histograms, but for {@link LINE_LAG}. */
 export function countersOf(text: string): string {
   const families = [...familiesOf(text)];
-  return textOf(new Map(families.filter(([, { type }]) => type !== 'gauge')));
+  return textOf(
+    new Map(families.filter(([name, { type }]) => type !== 'gauge' && name !== LINE_LAG)),
+  );
 }
 
 /**

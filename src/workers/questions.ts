@@ -12,7 +12,7 @@ export interface QuestionParts {
   /** Those of this worker alone. */
   readonly pages: OpsPages;
   readonly hub: Pick<Hub<never>, 'disconnect'> & {
-    readonly figures: Pick<HubFigures, 'channelDetails' | 'listChannels'>;
+    readonly figures: Pick<HubFigures, 'channelDetails' | 'listChannels' | 'recentEvents'>;
   };
   readonly spawn: number;
 }
@@ -25,10 +25,9 @@ export function answersOf({ pages, hub, spawn }: QuestionParts): (question: Ques
       return which === undefined ? 0 : hub.disconnect(which, question.code);
     }
     if ('list' in question) {
-      const { list, count, through } = question;
-      // A channel has at most as many lines here as in all workers together.
-      const after =
-        through === undefined || list === 'rate' ? undefined : { value: through, name: '' };
+      // What stands before a place here stands before it over all workers, too: there a channel has
+      // as many lines or events as here, or more.
+      const { list, count, after } = question;
       return hub.figures.listChannels(list, count, after).channels.map(({ name }) => name);
     }
     return question.channels.flatMap((name) => {
@@ -40,7 +39,7 @@ export function answersOf({ pages, hub, spawn }: QuestionParts): (question: Ques
         isDeleted: _deleted,
         ...listed
       } = details;
-      return [listed];
+      return [{ ...listed, recentEvents: hub.figures.recentEvents(name) }];
     });
   };
 }

@@ -78,7 +78,8 @@ export async function openWorkers({
   const { log, history, keep, usePolicies } = await openLog(settings, counters, (error) =>
     say('error', asError(error).message, {}),
   );
-  const linesMax = connectionsUnder(readFileLimit());
+  // The system spreads connections as it likes: one worker may get all.
+  const linesMax = Math.min(connectionsUnder(readFileLimit()), settings.maxConnections);
   const supervisor = new Supervisor({
     log,
     history,

@@ -20,7 +20,7 @@ export function plus(one: number, other: number): number {
 }
 
 /**
- * * Numbers add up, of two booleans one true is enough, and of anything else the first counts. Null
+ * Numbers add up, of two booleans one true is enough, and of anything else the first counts. Null
  * is nothing.
  */
 export function sumOf(values: readonly unknown[], rules: Rules = {}, path = ''): unknown {

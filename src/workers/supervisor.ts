@@ -140,12 +140,14 @@ export class Supervisor implements ProcessesOwner {
 
   /** `silent`: those that have not told their own figures. */
   report(silent: readonly WorkerProcess[]): WorkersReport {
+    const { user, system } = process.cpuUsage();
     return {
       workers: this.#parts.count,
       serving: this.#workers.servingCount,
       restarts: this.#workers.restartsTotal,
       supervisorPid: process.pid,
       supervisorRssBytes: process.memoryUsage.rss(),
+      supervisorCpuSeconds: (user + system) / 1e6,
       own: ownFigures(this.#parts.counters, this.#parts.log.times),
       gone: this.#gone.report(silent),
     };

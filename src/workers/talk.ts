@@ -1,4 +1,5 @@
 /** What supervisor and workers say to each other, as types. */
+import type { ChannelOrder, ListPlace } from '../core/channel-listing.js';
 import type { CommandLine } from '../options/command-line.js';
 import type { RunningSettings } from '../options/reload.js';
 import type { LogFacts } from './worker-log.js';
@@ -45,6 +46,7 @@ export interface WorkersReport {
   readonly restarts: number;
   readonly supervisorPid: number;
   readonly supervisorRssBytes: number;
+  readonly supervisorCpuSeconds: number;
   /** What the log, which is here, has counted: of `/-/stats`, and of `/-/metrics`. */
   readonly own: GoneReport;
   /** What workers had counted that have ended, or have not answered, as it was shown last. */
@@ -71,8 +73,8 @@ export type Question =
     }
   | { readonly disconnect: unknown; readonly code: 'disconnected' | 'revoked' }
   | {
-      readonly list: 'lines' | 'rate';
+      readonly list: ChannelOrder;
       readonly count: number;
-      readonly through: number | undefined;
+      readonly after: ListPlace | undefined;
     }
   | { readonly channels: readonly string[] };
