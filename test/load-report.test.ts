@@ -424,7 +424,7 @@ describe('progress', () => {
 
   const settings: LoadSettings = parseLoadOptions(
     ['--connections', '100', '--rate', '10', '--duration', '10s', '--stalled', '10%'],
-    { env: {}, fileLimit: undefined },
+    { env: {}, fileLimit: undefined, readFile: () => '' },
   ).values;
 
   /** What is written while the run stands so, in some seconds. */
