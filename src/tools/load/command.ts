@@ -37,10 +37,11 @@ export async function runLoad(
     const outcome = await run.go();
     hideProgress?.();
     const report = reportOf(settings, outcome);
-    writeReportFiles(settings, report);
     process.stdout.write(settings.json ? `${JSON.stringify(report)}\n` : tableOf(report));
     for (const remark of report.remarks) complain(remark);
-    return report.flawless ? EXIT_FLAWLESS : EXIT_FLAWED;
+    const failures = writeReportFiles(settings, report);
+    for (const failure of failures) complain(failure);
+    return report.flawless && failures.length === 0 ? EXIT_FLAWLESS : EXIT_FLAWED;
   } catch (error) {
     hideProgress?.();
     if (!(error instanceof RunFailure)) throw error;
