@@ -45,7 +45,7 @@ async function makeReports(): Promise<string[]> {
     return [
       tool('load', [...load, '--connections', '500', '--duration', '6s', '--processes', '2']),
       tool('load-mix', [...load, '--connections', '200', '--duration', '6s', ...mix]),
-      tool('capacity', ['capacity', '--lines', '2000', '--budget', '15s']),
+      tool('capacity', ['capacity', '--lines', '2000', '--budget', '30s']),
     ];
   } finally {
     server.kill();

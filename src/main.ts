@@ -38,7 +38,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     async run(args) {
       await checkTools('load');
       const { runLoad } = await import('./tools/load/command.js');
-      return runLoad(args, { env: process.env, fileLimit: readFileLimit() });
+      return runLoad(args, {
+        env: process.env,
+        fileLimit: readFileLimit(),
+        readFile: readAnyFile,
+      });
     },
   },
   capacity: {
@@ -72,7 +76,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     async run(args) {
       await checkTools('doctor');
       const { runDoctor } = await import('./tools/doctor/command.js');
-      return runDoctor(args, process.env);
+      return runDoctor(args, { env: process.env, readFile: readAnyFile });
     },
   },
 };

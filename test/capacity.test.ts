@@ -45,7 +45,12 @@ import {
   sumOf,
   valueAt,
 } from '../src/tools/capacity/least-squares.js';
-import { linesToMeasure, parseCapacityOptions } from '../src/tools/capacity/options.js';
+import {
+  bufferToMeasure,
+  linesToMeasure,
+  parseCapacityOptions,
+  withBuffer,
+} from '../src/tools/capacity/options.js';
 import type { Request } from '../src/tools/capacity/limit-rows.js';
 import { headsPerSweepOf } from '../src/core/compressed-slices.js';
 import { remarksOn } from '../src/tools/capacity/measure-remarks.js';
@@ -485,6 +490,14 @@ describe('compression', () => {
     expect(one!.plainBytes / one!.bytes).toBeLessThan(1.5);
   });
 
+  it('of a sample that fills no dictionary begins with half of it as one', () => {
+    const noise = Array.from({ length: 300 }, (_, nth) =>
+      String.fromCharCode(33 + ((nth * nth * 31 + nth * 7) % 89)),
+    ).join('');
+    const [one] = makeBlocks({ words: 'twice', isMadeUp: true, events: [noise, noise] });
+    expect(one!.plainBytes / one!.bytes).toBeGreaterThan(5);
+  });
+
   it('of a file is judged by its rows', () => {
     const rows = Array.from({ length: 30 }, (_, nth) => `{"n":${nth}}`);
     const sample = sampleFile('events.txt', () => `${rows.join('\r\n')}\n\n`);
@@ -859,13 +872,24 @@ describe('options', () => {
   });
 
   it('are refused where they contradict each other or the machine', () => {
-    expect(() => parse('--save a --profile b')).toThrow('--save: --profile was given, too');
+    for (const unused of ['--save a', '--transport ws', '--lines 500', '--budget 30s'])
+      expect(() => parse(`${unused} --profile b`)).toThrow(
+        `${unused.split(' ')[0]}: --profile was given, too, and then nothing is measured`,
+      );
     expect(() => parse('--compress shared --transport ws')).toThrow(
       'WebSockets are not compressed',
     );
     expect(() => parse('--lines 20000')).toThrow('which is 19836: raise the file limit');
-    // Nothing is measured then.
-    expect(parse('--lines 20000 --profile b').lines).toBe(20_000);
+  });
+
+  it('give a kept profile another send buffer, as the kernel grants it', () => {
+    const profile = syntheticProfile();
+    const buffer = (line: string) => withBuffer(profile, parse(`--profile b ${line}`.trim()));
+    expect(buffer('')).toEqual(profile);
+    expect(buffer('--socket-send-buffer 16KiB').sendBufferBytes).toBe(32 * 1024);
+    expect(buffer('--socket-send-buffer 0').sendBufferBytes).toBeNull();
+    expect(bufferToMeasure(parse(''))).toBe(64 * 1024);
+    expect(bufferToMeasure(parse('--socket-send-buffer 0'))).toBe(0);
   });
 });
 

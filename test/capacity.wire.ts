@@ -15,7 +15,7 @@ import { Rig } from '../dist/tools/capacity/rig.js';
 import { measuredCompression } from '../src/tools/capacity/compression-choice.js';
 import { fitProfile } from '../src/tools/capacity/fit.js';
 import type { Profile, Window } from '../src/tools/capacity/profile.js';
-import { loadProfile } from '../src/tools/capacity/profile-file.js';
+import { loadProfile, profileText } from '../src/tools/capacity/profile-file.js';
 import type { CapacityReport } from '../src/tools/capacity/report.js';
 import { runHoldline } from './support/server.js';
 import { syntheticProfile } from './support/synthetic-profile.js';
@@ -253,6 +253,23 @@ describe('what goes wrong', () => {
       2,
       expect.stringMatching(/--rate must be events a second .* \(got "fast"\)/),
     ]);
+  });
+
+  it('leaves the plan, where a file cannot be written', () => {
+    const kept = join(folder, 'kept.json');
+    writeFileSync(kept, profileText(syntheticProfile()));
+    const full = runHoldline(['capacity', '--profile', kept, '--html', '/dev/full']);
+    expect(full).toMatchObject({
+      status: 1,
+      stdout: expect.stringMatching(/^[\d,]+ subscribers at /) as string,
+      stderr: expect.stringContaining('--html: "/dev/full" cannot be written (ENOSPC') as string,
+    });
+    const same = runHoldline(['capacity', '--profile', kept, '--html', kept]);
+    expect([same.status, same.stderr]).toEqual([
+      2,
+      expect.stringContaining(`--html: "${kept}" is the file of --profile, too`),
+    ]);
+    expect(loadProfile(kept).machine).toBe(syntheticProfile().machine);
   });
 
   it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(

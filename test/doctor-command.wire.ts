@@ -3,7 +3,8 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { Report, ReportedFinding } from '../src/tools/doctor/report.js';
+import type { Finding } from '../src/tools/doctor/finding.js';
+import type { Report } from '../src/tools/doctor/report.js';
 import { certificateForTest, nginxForTest, nginxLines, PATH_CHECKS } from './support/front.js';
 import { sharedHosted } from './support/hosted.js';
 import { runHoldline } from './support/server.js';
@@ -64,7 +65,7 @@ describe('the command', () => {
     const tls = certificateForTest();
     const url = `${await nginxForTest(server().port, nginxLines(), { tls })}/c`;
     const args = ['doctor', '--json', '--through', url, '--through-idle', '1s'];
-    const found = (env: Record<string, string>): readonly ReportedFinding[] =>
+    const found = (env: Record<string, string>): readonly Finding[] =>
       (JSON.parse(runHoldline(args, env).stdout) as Report).through!.findings;
     expect(found({})).toMatchObject([
       { name: 'answer', level: 'problem', value: expect.stringMatching(/certificate/) as string },

@@ -138,7 +138,7 @@ describe('of compression the doctor says what becomes of it', () => {
   ])('%s', async (_what, server, front, says) => {
     const { compression, buffering } = await through(await front(server().port), server());
     expect(compression).toMatchObject(says);
-    expect(compression!.fix === null).toBe(says.level === 'ok');
+    expect(compression!.mend === null).toBe(says.level === 'ok');
     expect(buffering!.level).toBe('ok');
   });
 

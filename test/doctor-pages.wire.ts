@@ -32,7 +32,7 @@ async function faultsOf(
     ...options,
   });
   const faults = checkPath(seen, 1).filter(({ level }) => level === 'problem');
-  return Object.fromEntries(faults.map(({ name, value, fix }) => [name, `${value} → ${fix}`]));
+  return Object.fromEntries(faults.map(({ name, value, mend }) => [name, `${value} → ${mend}`]));
 }
 
 const port = (url: string): string => new URL(url).port;
@@ -44,7 +44,7 @@ const haproxy = (...listen: string[]): Promise<string> =>
 const caddy = (...lines: string[]): Promise<string> => caddyForTest(server().port, lines);
 
 describe('own-origin', () => {
-  it.each<[proxy: string, start: () => Promise<string>, fix: string]>([
+  it.each<[proxy: string, start: () => Promise<string>, mend: string]>([
     ['nginx with Host $host', () => nginx({ Host: '$host' }), 'Host $http_host;'],
     [
       'haproxy that cuts the port off',
@@ -52,14 +52,14 @@ describe('own-origin', () => {
       'haproxy: no http-request set-header Host',
     ],
     ['caddy with header_up Host {host}', () => caddy('header_up Host {host}'), 'no header_up Host'],
-  ])('%s loses the port', async (_, start, fix) => {
+  ])('%s loses the port', async (_, start, mend) => {
     const base = await start();
     const faults = await faultsOf(base);
     expect(Object.keys(faults)).toEqual(['own-origin']);
     expect(faults['own-origin']).toContain(
       `refused: 127.0.0.1:${port(base)} arrives as the Host 127.0.0.1 →`,
     );
-    expect(faults['own-origin']).toContain(fix);
+    expect(faults['own-origin']).toContain(mend);
     expect(faults['own-origin']).toContain(`--allow-origin ${base}`);
   });
 
@@ -69,7 +69,7 @@ describe('own-origin', () => {
     expect(checkPath(seen, 1).find(({ name }) => name === 'websocket')).toMatchObject({
       level: 'advice',
       value: 'refused to pages of the own origin',
-      fix: 'see own-origin',
+      mend: 'see own-origin',
     });
   });
 
@@ -113,7 +113,7 @@ describe('own-origin', () => {
 });
 
 describe('websocket', () => {
-  it.each<[proxy: string, start: () => Promise<string>, fix: string]>([
+  it.each<[proxy: string, start: () => Promise<string>, mend: string]>([
     [
       'nginx without the two headers',
       () => nginx({ Upgrade: undefined, Connection: '""' }),
@@ -125,10 +125,10 @@ describe('websocket', () => {
       'no http-request del-header Upgrade',
     ],
     ['caddy that deletes it', () => caddy('header_up -Upgrade'), 'no header_up -Upgrade'],
-  ])('%s does not pass Upgrade on', async (_, start, fix) => {
+  ])('%s does not pass Upgrade on', async (_, start, mend) => {
     const faults = await faultsOf(await start());
     expect(Object.keys(faults)).toEqual(['websocket']);
-    expect(faults['websocket']).toContain(fix);
+    expect(faults['websocket']).toContain(mend);
   });
 
   it.each<[proxy: string, start: () => Promise<string>]>([

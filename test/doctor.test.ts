@@ -72,12 +72,12 @@ function finding(name: string, machine: Partial<Machine> = {}, plan: Partial<Pla
 }
 
 describe('a machine', () => {
-  it('that can hold the lines has no fault, and nothing to fix', () => {
-    expect(findings().filter(({ level, fix }) => level !== 'ok' || fix !== null)).toEqual([]);
+  it('that can hold the lines has no fault, and nothing to mend', () => {
+    expect(findings().filter(({ level, mend }) => level !== 'ok' || mend !== null)).toEqual([]);
     expect(new Set(findings().map(({ name }) => name)).size).toBe(17);
   });
 
-  it.each<[name: string, machine: Partial<Machine>, level: Level, value: RegExp, fix: RegExp]>([
+  it.each<[name: string, machine: Partial<Machine>, level: Level, value: RegExp, mend: RegExp]>([
     ['node', { nodeVersion: '18.20.1', nodeAbi: '108' }, 'problem', /^18\.20\.1$/, /Node 20 or 22/],
     [
       'node',
@@ -208,11 +208,11 @@ describe('a machine', () => {
       /nf_conntrack_max=32768$/,
     ],
     ['tracking', { tracked: { count: 0, max: 8_192 } }, 'advice', /0 in use/, /nf_conntrack_max/],
-  ])('with a fault of %s has a finding: %j', (name, machine, level, value, fix) => {
+  ])('with a fault of %s has a finding: %j', (name, machine, level, value, mend) => {
     expect(finding(name, machine)).toMatchObject({
       level,
       value: expect.stringMatching(value) as string,
-      fix: expect.stringMatching(fix) as string,
+      mend: expect.stringMatching(mend) as string,
     });
   });
 
@@ -225,7 +225,7 @@ describe('a machine', () => {
     ['dead-peers', { ...WITHOUT_KOFFI, tcpRetries: 8 }],
     ['tracking', { tracked: { count: 0, max: 10_000 } }],
   ])('has no fault of %s: %j', (name, machine) => {
-    expect(finding(name, machine)).toMatchObject({ level: 'ok', fix: null });
+    expect(finding(name, machine)).toMatchObject({ level: 'ok', mend: null });
   });
 
   it('that reports little is checked by what it reports', () => {
@@ -257,10 +257,35 @@ describe('a machine', () => {
     expect(finding('migration', {}, { workers: 2 })).toMatchObject({
       level: 'advice',
       value: 'net.ipv4.tcp_migrate_req 0',
-      fix: 'sysctl -w net.ipv4.tcp_migrate_req=1',
+      mend: 'sysctl -w net.ipv4.tcp_migrate_req=1',
     });
     const migrates = { migratesRequests: true };
     expect(finding('migration', migrates, { workers: 2 })).toMatchObject({ level: 'ok' });
+  });
+
+  it('holds processes and rings of all workers and of their supervisor', () => {
+    const plan = { workers: 64, replayTotalBytes: GiB };
+    const memory = finding('memory', {}, plan);
+    expect(memory).toMatchObject({
+      level: 'problem',
+      why: expect.stringContaining('in 65 processes, one of them the supervisor,') as string,
+      mend: expect.stringContaining('fewer --workers') as string,
+    });
+    expect(memory.why).toContain('take about 69.1 GiB');
+    expect(finding('memory', {}, { ...plan, workers: 1 }).level).toBe('ok');
+  });
+
+  it('with more workers than cores is told how many it has room for', () => {
+    expect(finding('cores', { cores: 2.5 }, { workers: 64 })).toMatchObject({
+      level: 'advice',
+      value: '2.5 for 64 workers',
+      mend: '--workers 2, or give it 64 cores',
+    });
+    expect(finding('cores', {}, { workers: 4 }).level).toBe('ok');
+    expect(finding('cores', { cores: 1 }, { workers: 1 })).toMatchObject({
+      level: 'advice',
+      mend: expect.stringContaining('two cores') as string,
+    });
   });
 
   it('without socket options gets the option that would help', () => {
@@ -270,11 +295,11 @@ describe('a machine', () => {
       level: 'ok',
       value: 'none wanted',
     });
-    expect(finding('tcp-memory', bare, plan).fix).toBe('--socket-send-buffer 64KiB');
-    expect(finding('dead-peers', bare, plan).fix).toMatch(/^--dead-peer-timeout 60s; or/);
+    expect(finding('tcp-memory', bare, plan).mend).toBe('--socket-send-buffer 64KiB');
+    expect(finding('dead-peers', bare, plan).mend).toMatch(/^--dead-peer-timeout 60s; or/);
     expect(finding('dead-peers', {}, { deadPeerTimeoutMs: 600_000 })).toMatchObject({
       level: 'advice',
-      fix: '--dead-peer-timeout 60s',
+      mend: '--dead-peer-timeout 60s',
     });
   });
 
@@ -492,7 +517,7 @@ describe('a path through a proxy', () => {
   ])('of %s, where %j, says so', (name, seen, level, value) => {
     const said = checkPath({ ...CLEAR, ...seen }, 1).find((one) => one.name === name);
     expect(said).toMatchObject({ level, value: expect.stringMatching(value) as string });
-    expect(said!.fix === null).toBe(level === 'ok');
+    expect(said!.mend === null).toBe(level === 'ok');
   });
 
   const compressed = (seen: Partial<ProxyPath['compression']>): Partial<ProxyPath> => ({
@@ -504,7 +529,7 @@ describe('a path through a proxy', () => {
   });
 
   it.each<
-    [seen: Partial<ProxyPath['compression']>, level: Level, value: RegExp, fix: RegExp | null]
+    [seen: Partial<ProxyPath['compression']>, level: Level, value: RegExp, mend: RegExp | null]
   >([
     [{}, 'ok', /^none$/, null],
     [{ direct: direct('plain') }, 'ok', /^none, as the server sends it$/, null],
@@ -544,16 +569,16 @@ describe('a path through a proxy', () => {
     ],
     [{ coding: 'added', plainArrives: true }, 'problem', /^held back: /, /gzip_types/],
     [{ coding: null, plainArrives: true }, 'problem', /^held back: /, /gzip_types/],
-  ])('of compression, where %j, says so', (seen, level, value, fix) => {
+  ])('of compression, where %j, says so', (seen, level, value, mend) => {
     const said = checkPath({ ...CLEAR, ...compressed(seen) }, 1).find(
       ({ name }) => name === 'compression',
     );
     expect(said).toMatchObject({ level, value: expect.stringMatching(value) as string });
-    if (fix === null) expect(said!.fix).toBeNull();
-    else expect(said!.fix).toMatch(fix);
+    if (mend === null) expect(said!.mend).toBeNull();
+    else expect(said!.mend).toMatch(mend);
   });
 
-  it.each<[status: number, refusal: string, value: string, fix: RegExp]>([
+  it.each<[status: number, refusal: string, value: string, mend: RegExp]>([
     [
       505,
       '<h1>HTTP Version Not Supported</h1>',
@@ -575,13 +600,13 @@ describe('a path through a proxy', () => {
       /prefix/,
     ],
     [403, '', '403', /proxy/],
-  ])('that answers %i gets the fix for it', (status, refusal, value, fix) => {
+  ])('that answers %i gets the mend for it', (status, refusal, value, mend) => {
     const [answer, ...rest] = checkPath({ ...CLEAR, ...refused(status, refusal) }, 1);
     expect(answer).toMatchObject({
       name: 'answer',
       level: 'problem',
       value,
-      fix: expect.stringMatching(fix) as string,
+      mend: expect.stringMatching(mend) as string,
     });
     expect(rest).toEqual([]);
   });
@@ -589,21 +614,21 @@ describe('a path through a proxy', () => {
   it('with an untrusted certificate gets the way to trust it', () => {
     const end = { afterMs: 1, silentMs: 1, how: 'self-signed certificate' };
     const [answer] = checkPath({ ...CLEAR, ...refused(0, ''), head: null, end }, 1);
-    expect(answer!.fix).toContain('NODE_EXTRA_CA_CERTS');
+    expect(answer!.mend).toContain('NODE_EXTRA_CA_CERTS');
   });
 });
 
 describe('the report', () => {
   const long = 'word '.repeat(40).trim();
   const machine: Finding[] = [
-    { name: 'a', level: 'ok', value: '1', why: 'because', fix: null },
-    { name: 'longer', level: 'problem', value: '2', why: long, fix: 'do this' },
+    { name: 'a', level: 'ok', value: '1', why: 'because', mend: null },
+    { name: 'longer', level: 'problem', value: '2', why: long, mend: 'do this' },
   ];
 
   it('counts over machine and path', () => {
     const through = {
       seen: CLEAR,
-      findings: [{ name: 'b', level: 'advice', value: '3', why: 'so', fix: 'that' }] as Finding[],
+      findings: [{ name: 'b', level: 'advice', value: '3', why: 'so', mend: 'that' }] as Finding[],
     };
     expect(reportOf(5, machine, through)).toMatchObject({
       lines: 5,
@@ -636,7 +661,8 @@ describe('the report', () => {
 });
 
 describe('the options', () => {
-  const parse = (...args: string[]) => parseDoctorOptions(args, {}).values;
+  const parse = (...args: string[]) =>
+    parseDoctorOptions(args, { env: {}, readFile: (path) => `content of ${path}\n` }).values;
 
   it('have defaults', () => {
     expect(parse()).toMatchObject({
@@ -659,6 +685,18 @@ describe('the options', () => {
     'a.example/c',
   ])('refuse %s as the URL of a channel', (url) => {
     expect(() => parse('--through', url)).toThrow(HoldlineError);
+  });
+
+  it('take what the server takes: workers for the cores, and a key in a file', () => {
+    expect([parse('--workers', 'auto').workers, parse('--workers', '3').workers]).toEqual([
+      'auto',
+      3,
+    ]);
+    const env = { HOLDLINE_WORKERS: 'auto', HOLDLINE_PUBLISH_KEY_FILE: '/run/key' };
+    expect(parseDoctorOptions([], { env, readFile: () => 'a-key\n' })).toMatchObject({
+      values: { workers: 'auto', publishKey: 'a-key' },
+      warnings: [],
+    });
   });
 
   it('refuse --direct without --through', () => {

@@ -55,7 +55,7 @@ describe('a path on which nothing is wrong', () => {
     expect(Object.keys(findings)).toEqual(PATH_CHECKS);
     expect(faults(findings)).toEqual({});
     expect(findings['stays-open']!.value).toMatch(/^open after 300 ms; [1-9]\d* blocks? arrived/);
-    expect(Object.values(findings).every(({ fix }) => fix === null)).toBe(true);
+    expect(Object.values(findings).every(({ mend }) => mend === null)).toBe(true);
   });
 
   it('is an nginx that is set for streams', async () => {
@@ -81,7 +81,7 @@ describe('nginx', () => {
       level: 'problem',
       value: expect.stringMatching(/^505: /) as string,
     });
-    expect(answer!.fix).toContain('proxy_http_version 1.1;');
+    expect(answer!.mend).toContain('proxy_http_version 1.1;');
     expect(rest).toEqual({});
   });
 
@@ -92,8 +92,8 @@ describe('nginx', () => {
     );
     const findings = await through(front, BRIEFLY);
     expect(faults(findings)).toEqual({ buffering: 'problem', compression: 'problem' });
-    expect(findings['buffering']!.fix).toContain('proxy_buffering off;');
-    expect(findings['compression']!.fix).toContain('nginx gzip_types');
+    expect(findings['buffering']!.mend).toContain('proxy_buffering off;');
+    expect(findings['compression']!.mend).toContain('nginx gzip_types');
   });
 
   it('that compresses without buffering passes events on', async () => {
@@ -143,7 +143,7 @@ describe('nginx', () => {
       server().port,
       `${nginxLines()} if ($request_method = POST) { proxy_pass http://127.0.0.1:${other.port}; }`,
     );
-    expect(faults(await through(front, BRIEFLY))).toMatchObject({ 'one-server': 'problem' });
+    expect(faults(await through(front, BRIEFLY))).toEqual({ 'one-server': 'problem' });
   });
 
   it('that lets no POST through leaves the rest to be seen', async () => {
@@ -162,7 +162,7 @@ describe('nginx', () => {
     expect((await through(front))['answer']).toMatchObject({
       level: 'problem',
       value: expect.stringMatching(/^502: /) as string,
-      fix: 'check that the server is running, and that the proxy has its address',
+      mend: 'check that the server is running, and that the proxy has its address',
     });
   });
 });
@@ -176,7 +176,7 @@ describe('haproxy', () => {
     ]);
     const findings = await through(front, { idleMs: 15_000 });
     expect(faults(findings)).toEqual({ 'stays-open': 'problem' });
-    expect(findings['stays-open']!.fix).toContain('haproxy: timeout server 1h');
+    expect(findings['stays-open']!.mend).toContain('haproxy: timeout server 1h');
   });
 });
 
@@ -303,7 +303,7 @@ describe('an answer', () => {
 
   it('to a Host that the server does not know names the option', async () => {
     const front = await nginxForTest(server().port, nginxLines({ Host: 'events.example' }));
-    expect((await through(front))['answer']!.fix).toContain('--allowed-hosts');
+    expect((await through(front))['answer']!.mend).toContain('--allowed-hosts');
   });
 
   it('to a publisher without a key is told of, and with the key all is seen', async () => {

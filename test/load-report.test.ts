@@ -395,7 +395,7 @@ describe('files', () => {
     const files = { htmlFile: join(folder, 'a.html'), outFile: join(folder, 'a.json') };
     const report = reportWith();
     checkReportFiles(files);
-    writeReportFiles(files, report);
+    expect(writeReportFiles(files, report)).toEqual([]);
     const json = JSON.parse(readFileSync(files.outFile, 'utf8')) as typeof report;
     expect(json).toEqual(report);
     expect(htmlReport(json)).toBe(readFileSync(files.htmlFile, 'utf8'));
@@ -416,6 +416,19 @@ describe('files', () => {
     expect(() => checkReportFiles({ htmlFile: undefined, outFile: folder })).toThrow(
       refusal(/^--out: ".*" cannot be written \(it is a directory\)$/),
     );
+    const both = { htmlFile: join(folder, 'a'), outFile: `${folder}/no/../a` };
+    expect(() => checkReportFiles(both)).toThrow(
+      refusal(/^--out: ".*\/no\/\.\.\/a" is the file of --html, too, and would replace it$/),
+    );
+  });
+
+  it('that cannot be written after the run are told of, and the others are written', () => {
+    mkdirSync(folder, { recursive: true });
+    const files = { htmlFile: join(folder, 'gone', 'a.html'), outFile: join(folder, 'a.json') };
+    expect(writeReportFiles(files, reportWith())).toEqual([
+      expect.stringMatching(/^--html: ".*gone\/a\.html" cannot be written \(ENOENT: /),
+    ]);
+    expect(readFileSync(files.outFile, 'utf8')).toMatch(/^\{.*\}\n$/);
   });
 });
 
@@ -424,7 +437,7 @@ describe('progress', () => {
 
   const settings: LoadSettings = parseLoadOptions(
     ['--connections', '100', '--rate', '10', '--duration', '10s', '--stalled', '10%'],
-    { env: {}, fileLimit: undefined },
+    { env: {}, fileLimit: undefined, readFile: () => '' },
   ).values;
 
   /** What is written while the run stands so, in some seconds. */

@@ -75,7 +75,7 @@ describe('options', () => {
     args: string[],
     env: Record<string, string> = {},
     fileLimit: number | undefined = 20_000,
-  ) => parseLoadOptions(args, { env, fileLimit });
+  ) => parseLoadOptions(args, { env, fileLimit, readFile: (path) => `key-in-${path}\n` });
 
   it('have the documented defaults', () => {
     const { values, warnings } = parse([]);
@@ -211,6 +211,14 @@ describe('options', () => {
     expect(() => parse(args)).toThrow(
       expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION', message: words }),
     );
+  });
+
+  it('take keys from files, too', () => {
+    const env = { HOLDLINE_PUBLISH_KEY_FILE: 'a', HOLDLINE_SUBSCRIBE_KEY_FILE: 'b' };
+    const keys = { publishKey: 'key-in-a', subscribeKey: 'key-in-b' };
+    expect(parse([], env)).toMatchObject({ values: keys, warnings: [] });
+    const { publishKey } = parse(['--publish-key-file', 'c'], env).values;
+    expect(publishKey).toBe('key-in-c');
   });
 
   it('refuse more connections than the file limit carries, and more than the books can hold', () => {

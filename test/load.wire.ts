@@ -3,7 +3,10 @@
  * it says must be what happened.
  */
 
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { LoadReport } from '../src/tools/load/report/report.js';
@@ -183,6 +186,23 @@ describe('a run', () => {
     expect(report.published).toBeGreaterThan(5);
     expect(report.durationSeconds).toBeLessThan(60);
     expect(stderr).toContain('holdline: the run was ended early\n');
+  });
+});
+
+describe('a file that cannot be written', () => {
+  it('leaves the figures, and the other file', async () => {
+    const server = await hostedForTest();
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-load-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const out = join(folder, 'out.json');
+    const { status, stderr, report } = await load([
+      ...words(`--url ${server.url}/c --connections 2 --duration 200ms --html /dev/full`),
+      '--out',
+      out,
+    ]);
+    expect(status).toBe(1);
+    expect(stderr).toContain('--html: "/dev/full" cannot be written (ENOSPC');
+    expect(JSON.parse(readFileSync(out, 'utf8'))).toEqual(report);
   });
 });
 

@@ -292,7 +292,10 @@ test('arguments that are wrong are refused in words', () => {
   expect(refused()).toEqual([2, expect.stringMatching(/needs one of backup, restore/)]);
   expect(refused('bakup', 'a', 'b')).toEqual([2, expect.stringMatching(/did you mean backup\?/)]);
   expect(refused('backup', 'a')).toEqual([2, expect.stringMatching(/holdline log backup DIR/)]);
-  expect(refused('copy', 'lmdb:a', 'memory')).toEqual([2, expect.stringMatching(/to NATS/)]);
+  expect(refused('copy', 'lmdb:a', 'memory')).toEqual([
+    2,
+    expect.stringMatching(/nats:\/\/HOST:PORT/),
+  ]);
   expect(log('--help')).toMatch(/holdline log copy +lmdb:DIR/);
 });
 

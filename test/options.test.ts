@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { OPTIONS_FILE, optionsSource } from '../scripts/write-options.js';
 import { badOption } from '../src/options/refusals.js';
+import { parseLogCommand } from '../src/tools/log/options.js';
 import type { Options } from '../src/options/options.js';
 import { OPTIONS, type OptionRow, type Settings } from '../src/options/table.js';
 
@@ -45,4 +46,24 @@ test.each([
 ])('a refusal of %j shows no user and password of a URL', (given, shown) => {
   const { message } = badOption('--log', given, 'a URL');
   expect(message).toBe(`--log must be a URL (got "${shown}")`);
+});
+
+test('a URL where a command takes none, or another one, does not show a user and password', () => {
+  const url = 'nats://user:secret@a.example:4222';
+  const refused = (...args: string[]): string => {
+    try {
+      parseLogCommand(args, { env: {}, readFile: () => '' });
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return '';
+  };
+  expect(refused('copy', 'lmdb:data', url)).toBe(
+    'what a log is copied to must be nats://HOST:PORT, without user and path (got "nats://…@a.example:4222")',
+  );
+  expect(refused(url)).toMatch(/^"nats:\/\/…@a\.example:4222" is not one of backup, /);
+  expect(refused('upgrade', url)).toBe('give the directory of a log');
+  expect(refused('copy', 'lmdb:data', 'nats://a', '--nats-stream=A', url)).toMatch(
+    /^"nats:\/\/…@a\.example:4222" is not an option; /,
+  );
 });

@@ -150,6 +150,8 @@ describe('a meter of a long run', () => {
   it('keeps samples of all of it, further apart', () => {
     vi.useFakeTimers();
     const meter = meterOf(1, process.pid);
+    const [first] = meter.samples;
+    const cpuBefore = process.cpuUsage();
     const hours = 2;
     let most = 0;
     for (let minute = 0; minute < hours * 60; minute++) {
@@ -157,6 +159,7 @@ describe('a meter of a long run', () => {
       most = Math.max(most, meter.samples.length);
     }
     meter.stop();
+    const { user, system } = process.cpuUsage(cpuBefore);
     const { samples } = meter;
     const gapsUs = samples.slice(1).map(({ atUs }, index) => atUs - samples[index]!.atUs);
     expect(most).toBeLessThanOrEqual(2048);
@@ -164,5 +167,12 @@ describe('a meter of a long run', () => {
     expect(samples.at(-1)!.atUs - samples[0]!.atUs).toBeGreaterThan((hours - 0.01) * 3600e6);
     // 14,400 looks at half a second fit 2,048 when every eighth is kept.
     expect(Math.max(...gapsUs) / Math.min(...gapsUs)).toBeLessThan(2.1);
+    // What it was before the run stays, and so does all processor time.
+    expect(samples[0]).toEqual(first);
+    const seconds = gapsUs.reduce(
+      (sum, gapUs, index) => sum + (samples[index + 1]!.cpuShare! * gapUs) / 1e6,
+      0,
+    );
+    expect(seconds / ((user + system) / 1e6)).toBeGreaterThan(0.9);
   });
 });

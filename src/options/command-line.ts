@@ -152,7 +152,7 @@ export type ValuesOf<Rows extends Readonly<Record<string, OptionRow>>> = {
 
 /**
  * Reads the arguments of a command with its own table of options; with `readFile` secrets may be in
- * files. Throws HOLDLINE_BAD_OPTION.
+ * files. `given` has what is not a default, each as it was written. Throws HOLDLINE_BAD_OPTION.
  */
 export function parseOptions<const Rows extends Readonly<Record<string, OptionRow>>>(
   command: string,
@@ -160,17 +160,24 @@ export function parseOptions<const Rows extends Readonly<Record<string, OptionRo
   args: readonly string[],
   env: Environment,
   readFile?: ReadFile,
-): { readonly values: ValuesOf<Rows>; readonly warnings: readonly string[] } {
+): {
+  readonly values: ValuesOf<Rows>;
+  readonly given: ReadonlyMap<keyof Rows, string>;
+  readonly warnings: readonly string[];
+} {
   const ownRows = Object.values<OptionRow>(rows);
   const files = readFile === undefined ? [] : ownRows.flatMap((row) => fileRowOf(row) ?? []);
   const flags = readFlags(command, [...ownRows, ...files], args);
-  const values = Object.entries<OptionRow>(rows).map(([name, row]) => [
-    name,
-    find(row, flags, env, undefined, readFile).value ?? row.default,
-  ]);
+  const values: Record<string, unknown> = {};
+  const given = new Map<keyof Rows, string>();
+  for (const [setting, row] of Object.entries<OptionRow>(rows)) {
+    const { value, name } = find(row, flags, env, undefined, readFile);
+    values[setting] = value ?? row.default;
+    if (value !== undefined) given.set(setting, name);
+  }
+  const known = [...ownRows, ...files, ...VARIABLE_ROWS, ...FILES_OF_ROWS];
   // Variables meant for a server on the same machine are no mistake here.
-  const warnings = unknownVariables(env, [...ownRows, ...VARIABLE_ROWS, ...FILES_OF_ROWS]);
-  return { values: Object.fromEntries(values) as ValuesOf<Rows>, warnings };
+  return { values: values as ValuesOf<Rows>, given, warnings: unknownVariables(env, known) };
 }
 
 function maskedText(row: OptionRow, value: unknown): string {

@@ -20,7 +20,7 @@ export function badOption(
  * The user and password of a URL are left out, also of one that is mistyped: the refusal may be in
  * a log.
  */
-function show(given: unknown): string {
+export function show(given: unknown): string {
   const written =
     typeof given === 'string'
       ? JSON.stringify(given)

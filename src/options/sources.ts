@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import { OPTION_FILE_BYTES_MAX } from '../limits.js';
 import { textMatching } from './kinds.js';
-import { badOption, unknownOption } from './refusals.js';
+import { badOption, show, unknownOption } from './refusals.js';
 import type { Given } from './settings.js';
 import { nearestName } from '../spelling.js';
 import type { OptionRow } from './table.js';
@@ -54,7 +54,7 @@ export function readFlags(
     if (token.kind === 'positional') {
       throw new HoldlineError(
         'HOLDLINE_BAD_OPTION',
-        `"${token.value}" is not an option; options start with -- ` +
+        `${show(token.value)} is not an option; options start with -- ` +
           `and holdline ${command} takes nothing else`,
       );
     }

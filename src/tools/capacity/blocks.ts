@@ -60,11 +60,10 @@ export function makeBlocks({ events }: Sample): Blocks[] {
     const { length } = compressor.deflate(plain, dictionary);
     return { plain: plain.length, bytes: length, us: (performance.now() - beganMs) * 1000 };
   };
+  const half = Math.floor(frames.length / 2);
+  const filling = ends.findIndex((end) => end >= DICTIONARY_BYTES_MAX);
   // Behind what fills a dictionary, as far as the sample reaches.
-  const first = Math.min(
-    Math.floor(frames.length / 2),
-    Math.max(0, ends.findIndex((end) => end >= DICTIONARY_BYTES_MAX) + 1),
-  );
+  const first = filling < 0 ? half : Math.min(half, filling + 1);
   const fitting = EVENTS_A_BLOCK.filter(
     (count) =>
       count === 1 ||

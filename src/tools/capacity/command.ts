@@ -6,7 +6,7 @@ import { complain, EXIT_INTERRUPTED, onSignals } from '../../terminal.js';
 import { readMachine } from '../doctor/machine.js';
 import { RunFailure } from '../load/clients/connection.js';
 import { describeMachine, machineWords } from '../report/machine.js';
-import { checkWritable, writeOutput } from '../report/output-file.js';
+import { checkOutputs, writeOutput } from '../report/output-file.js';
 import {
   chooseCompression,
   compressedFit,
@@ -19,9 +19,11 @@ import { htmlReport } from './html-report.js';
 import { limitsOf, readLinkSpeed } from './limits.js';
 import { measure } from './measure.js';
 import {
+  bufferToMeasure,
   linesToMeasure,
   linesUnder,
   parseCapacityOptions,
+  withBuffer,
   type CapacitySettings,
   type CapacitySurroundings,
 } from './options.js';
@@ -42,16 +44,27 @@ export async function runCapacity(
 ): Promise<number> {
   const { values: settings, warnings } = parseCapacityOptions(args, surroundings);
   for (const warning of warnings) complain(`warning: ${warning}`);
-  checkWritable('--save', settings.saveFile);
-  checkWritable('--html', settings.htmlFile);
+  const { saveFile, htmlFile, profileFile, sampleFile: sampleName } = settings;
+  checkOutputs(
+    { '--save': saveFile, '--html': htmlFile },
+    { '--profile': profileFile, '--sample': sampleName },
+  );
   // Server and clients end with this process, and so does the bar. No file is written.
   onSignals(() => process.exit(EXIT_INTERRUPTED));
-  const { sampleFile: sampleName } = settings;
   const sample = sampleName === undefined ? marketTicks() : sampleFile(sampleName);
+  let exitCode = EXIT_PLANNED;
+  const write = (flag: string, path: string | undefined, text: () => string): void => {
+    const failure = path === undefined ? undefined : writeOutput(flag, path, text());
+    if (failure === undefined) return;
+    complain(failure);
+    exitCode = EXIT_FAILED;
+  };
   try {
     const machine = machineWords(describeMachine());
     const limits = await readLimits(settings);
     const profile = await profileFor(settings, surroundings, machine, limits, sample);
+    // Before anything else can fail: it took a minute. What comes of it is printed in any case.
+    write('--save', saveFile, () => profileText(profile));
     // On the machine that was measured, a limit may have been raised since. Of another machine the
     // profile has the limits.
     const isOther = profile.machine !== machine;
@@ -80,11 +93,10 @@ export async function runCapacity(
       ],
       shared === undefined ? null : chooseCompression(off, shared, sample.words),
     );
-    if (settings.htmlFile !== undefined)
-      writeOutput('--html', settings.htmlFile, htmlReport(report));
     process.stdout.write(settings.json ? `${JSON.stringify(report)}\n` : tableOf(report));
     for (const remark of report.remarks) complain(remark);
-    return EXIT_PLANNED;
+    write('--html', htmlFile, () => htmlReport(report));
+    return exitCode;
   } catch (error) {
     if (!(error instanceof RunFailure)) throw error;
     complain(error.message);
@@ -92,9 +104,9 @@ export async function runCapacity(
   }
 }
 
-async function readLimits({ socketSendBufferBytes }: CapacitySettings): Promise<Limits> {
+async function readLimits(settings: CapacitySettings): Promise<Limits> {
   const wanted = {
-    socketSendBufferBytes,
+    socketSendBufferBytes: bufferToMeasure(settings),
     socketReceiveBufferBytes: 0,
     notsentLowatBytes: 0,
     deadPeerTimeoutMs: 0,
@@ -102,7 +114,7 @@ async function readLimits({ socketSendBufferBytes }: CapacitySettings): Promise<
   return limitsOf(await readMachine(wanted), readLinkSpeed());
 }
 
-/** Loads the profile, where one is named, or measures one and saves it where that is asked for. */
+/** Loads the profile, where one is named, or measures one. */
 async function profileFor(
   settings: CapacitySettings,
   { fileLimit }: CapacitySurroundings,
@@ -110,9 +122,8 @@ async function profileFor(
   limits: Limits,
   sample: Sample,
 ): Promise<Profile> {
-  const { profileFile, saveFile, transport, budgetMs, socketSendBufferBytes, quiet } = settings;
-  const { compress } = settings;
-  if (profileFile !== undefined) return loadProfile(profileFile);
+  const { profileFile, transport, budgetMs, compress, quiet } = settings;
+  if (profileFile !== undefined) return withBuffer(loadProfile(profileFile), settings);
   if (process.platform !== 'linux') {
     throw new RunFailure(
       'measuring needs /proc and so Linux; --profile FILE makes a plan on any system',
@@ -121,19 +132,17 @@ async function profileFor(
   const { progress, hide } = showProgress(quiet);
   try {
     const lines = linesToMeasure(settings, fileLimit);
-    const profile = await measure({
+    return await measure({
       transport,
       lines,
       budgetMs,
-      socketSendBufferBytes,
+      socketSendBufferBytes: bufferToMeasure(settings),
       limits,
       compress,
       machine,
       sample,
       progress,
     });
-    if (saveFile !== undefined) writeOutput('--save', saveFile, profileText(profile));
-    return profile;
   } finally {
     hide();
   }

@@ -5,6 +5,7 @@ import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
 import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
 import { choice, form, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
+import type { Profile } from './profile.js';
 
 const MiB = 1024 * 1024;
 const SECOND = 1000;
@@ -19,6 +20,8 @@ const EVENTS_PER_SECOND_MAX = 100_000;
 
 const file = (): ReturnType<typeof textMatching> =>
   textMatching('FILE', /^[^\0]+$/s, 'the path of a file');
+
+const sendBuffer = OPTIONS.socketSendBufferBytes;
 
 const CAPACITY_OPTIONS = {
   subscribers: {
@@ -77,7 +80,9 @@ const CAPACITY_OPTIONS = {
     help: 'time that the measurement may take',
   },
   socketSendBufferBytes: {
-    ...OPTIONS.socketSendBufferBytes,
+    ...sendBuffer,
+    default: undefined,
+    defaultMeans: `${sendBuffer.kind.toText(sendBuffer.default)}, or as in --profile`,
     help: 'as on the server: kernel memory that a reader who has stopped may hold',
   },
   profileFile: {
@@ -111,6 +116,9 @@ const CAPACITY_OPTIONS = {
 /** The settings, see the table. */
 export type CapacitySettings = ValuesOf<typeof CAPACITY_OPTIONS>;
 
+/** What only a measurement asks for. */
+const OF_MEASURING = ['transport', 'lines', 'budgetMs', 'saveFile'] as const;
+
 /** What the options depend on besides the arguments; tests pass their own. */
 export interface CapacitySurroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -123,31 +131,43 @@ export function parseCapacityOptions(
   args: readonly string[],
   { env, fileLimit }: CapacitySurroundings,
 ): { readonly values: CapacitySettings; readonly warnings: readonly string[] } {
-  const { values, warnings } = parseOptions('capacity', CAPACITY_OPTIONS, args, env);
-  if (values.profileFile !== undefined && values.saveFile !== undefined) {
+  const { values, given, warnings } = parseOptions('capacity', CAPACITY_OPTIONS, args, env);
+  const { profileFile, compress, transport, lines } = values;
+  const unused = OF_MEASURING.find((setting) => given.has(setting));
+  if (profileFile !== undefined && unused !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      '--save: --profile was given, too, and then there is no measurement to save; give ' +
-        'one of them',
+      `${given.get(unused)}: --profile was given, too, and then nothing is measured; give one of ` +
+        'them',
     );
   }
-  const { profileFile, compress, transport } = values;
-  if (profileFile === undefined && compress === 'shared' && transport === 'ws') {
+  if (compress === 'shared' && transport === 'ws') {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       '--compress: WebSockets are not compressed; measure --transport sse or ndjson',
     );
   }
   const linesMax = linesUnder(fileLimit);
-  if (values.profileFile === undefined && values.lines !== undefined && values.lines > linesMax) {
+  if (lines !== undefined && lines > linesMax) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      `--lines: ${values.lines} is more than the file limit of ${fileLimit} allows, which is ` +
+      `--lines: ${lines} is more than the file limit of ${fileLimit} allows, which is ` +
         `${linesMax}: raise the file limit ` +
         '(ulimit -n) or measure fewer',
     );
   }
   return { values, warnings };
+}
+
+/** The send buffer to measure with. */
+export function bufferToMeasure({ socketSendBufferBytes }: CapacitySettings): number {
+  return socketSendBufferBytes ?? sendBuffer.default;
+}
+
+/** A profile as it would be with the send buffer that was asked for. The kernel doubles it. */
+export function withBuffer(profile: Profile, { socketSendBufferBytes }: CapacitySettings): Profile {
+  if (socketSendBufferBytes === undefined) return profile;
+  return { ...profile, sendBufferBytes: 2 * socketSendBufferBytes || null };
 }
 
 /** Lines that one process can hold under a file limit. */
@@ -179,8 +199,8 @@ export function capacityHelp(): string {
     'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or',
     'h: 250ms, 60s. Every option can also be set as a variable (HOLDLINE_SUBSCRIBERS for',
     '--subscribers); a flag overrides it.',
-    'Exit code: 0 when a plan was made, 1 when the machine could not be measured, 2 when the',
-    'options were wrong, 130 when Ctrl-C or SIGTERM ended it.',
+    'Exit code: 0 when a plan was made, 1 when the machine could not be measured or a file could',
+    'not be written, 2 when the options were wrong, 130 when Ctrl-C or SIGTERM ended it.',
     '',
   ].join('\n');
 }

@@ -8,6 +8,7 @@ import { readKernelNetworkBytes } from '../../linux/memory.js';
 import { readBusySeconds } from '../../linux/processes.js';
 import { RunFailure } from '../load/clients/connection.js';
 import { nowUs } from '../load/books/clock.js';
+import { percentileMs } from '../load/books/histogram.js';
 import { Fleet } from '../load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../load/run/round.js';
 import type { Cores } from './cores.js';
@@ -206,6 +207,8 @@ export class Rig {
       outcome === undefined
         ? 0
         : sum([...outcome.processes, outcome.coordinator].map(({ busyShare }) => busyShare));
+    const latencyMs = (percentile: number): number | null =>
+      outcome === undefined ? null : percentileMs(outcome.books.latencyUs, percentile);
     return {
       lines: this.#lines,
       eventBytes,
@@ -223,8 +226,8 @@ export class Rig {
         0,
         (after.machineSeconds - before.machineSeconds) / seconds - serverShare - clients,
       ),
-      p50Ms: percentileMs(outcome, 50),
-      p99Ms: percentileMs(outcome, 99),
+      p50Ms: latencyMs(50),
+      p99Ms: latencyMs(99),
       rssBytes: sum(rss) / rss.length,
       faults: 0,
       blocksPerSecond: counted('compress_blocks_total'),
@@ -256,13 +259,6 @@ interface Totals {
 }
 
 const IDLE: Publishing = { ratePerSecond: 0, eventBytes: 0, seconds: 0 };
-
-function percentileMs(outcome: RoundOutcome | undefined, percent: number): number | null {
-  const latencyUs = outcome?.books.latencyUs;
-  return latencyUs === undefined || latencyUs.totalCount === 0
-    ? null
-    : latencyUs.getValueAtPercentile(percent) / 1000;
-}
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);

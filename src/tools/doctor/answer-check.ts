@@ -23,17 +23,17 @@ export function checkAnswer(
   lines: number,
 ): Finding | undefined {
   const why = `${decimal(lines)} streams would get the same answer as this one`;
-  const problem = (value: string, fix: string): Finding =>
-    found('answer', 'problem', value, why, fix);
+  const problem = (value: string, mend: string): Finding =>
+    found('answer', 'problem', value, why, mend);
   if (head === null) {
     // A publish was answered, so the server can be reached and the stream is held back.
     if (events.length > 0) return undefined;
     if (end === null)
       return problem('none in time', 'check that the proxy and its server are running');
-    const fix = /certificate/i.test(end.how)
+    const mend = /certificate/i.test(end.how)
       ? 'NODE_EXTRA_CA_CERTS=FILE, with the certificate of the authority that signed it'
       : 'check that the proxy listens there, and that its server is running';
-    return problem(`none: ${end.how}`, fix);
+    return problem(`none: ${end.how}`, mend);
   }
   const { status, afterMs } = head;
   if (status === 200 && first?.position === null && end !== null) {
@@ -54,10 +54,10 @@ export function checkAnswer(
     return found('answer', 'ok', `200 after ${duration(afterMs)}${ended}`, why, '');
   }
   const code = /HOLDLINE_\w+/.exec(refusal)?.[0];
-  return problem(statusInWords(status, refusal), fixOfStatus(status, code));
+  return problem(statusInWords(status, refusal), mendOfStatus(status, code));
 }
 
-function fixOfStatus(status: number, code: string | undefined): string {
+function mendOfStatus(status: number, code: string | undefined): string {
   if (code === 'HOLDLINE_BAD_HOST')
     return (
       'holdline serve --allowed-hosts NAME, with the name in the Host header; or ' +

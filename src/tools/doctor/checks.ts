@@ -42,8 +42,8 @@ function checkNode(machine: Machine): Finding {
   const why =
     `package.json asks for ${nodeRange}; a uWebSockets.js binary runs on one version ` +
     'of Node only';
-  const fix = `use the newest Node ${fittingNodes(machine).join(' or ')}, then run npm install again`;
-  return found('node', level, nodeVersion, why, fix);
+  const mend = `use the newest Node ${fittingNodes(machine).join(' or ')}, then run npm install again`;
+  return found('node', level, nodeVersion, why, mend);
 }
 
 function checkLibc(machine: Machine): Finding | undefined {
@@ -102,7 +102,17 @@ function checkSocketOptions({ platform, sockets }: Machine, { lines }: Plan): Fi
   );
 }
 
-function checkCores({ cores }: Machine, { lines }: Plan): Finding {
+function checkCores({ cores }: Machine, { lines, workers }: Plan): Finding {
+  if (workers > Math.max(1, cores)) {
+    return found(
+      'cores',
+      cores < 1 ? 'problem' : 'advice',
+      `${decimal(cores)} for ${decimal(workers)} workers`,
+      `each worker serves its part of ${decimal(lines)} lines on one core; more than there are ` +
+        'cores wait for each other, and each takes memory',
+      `--workers ${Math.max(1, Math.floor(cores))}, or give it ${workers} cores`,
+    );
+  }
   return found(
     'cores',
     cores < 1 ? 'problem' : cores < 2 ? 'advice' : 'ok',
@@ -138,23 +148,32 @@ function checkFiles({ fileLimit, fileCeiling }: Machine, { lines }: Plan): Findi
 
 function checkMemory(
   { memoryBytes, cgroupMemoryBytes }: Machine,
-  { lines, replayTotalBytes }: Plan,
+  { lines, replayTotalBytes, workers }: Plan,
 ): Finding {
+  // Each worker has rings, and so has their supervisor, for a log in memory (workers/start.ts).
+  const processes = workers === 1 ? 1 : workers + 1;
   const wanted =
-    PROCESS_BYTES + replayTotalBytes + lines * (USER_BYTES_PER_LINE + KERNEL_BYTES_PER_LINE);
+    processes * (PROCESS_BYTES + replayTotalBytes) +
+    lines * (USER_BYTES_PER_LINE + KERNEL_BYTES_PER_LINE);
+  const [where, fewer] =
+    processes === 1
+      ? ['', '']
+      : [
+          ` in ${decimal(processes)} processes, one of them the supervisor,`,
+          ', or fewer --workers',
+        ];
   const isGroupBound = cgroupMemoryBytes < memoryBytes;
   const available = Math.min(memoryBytes, cgroupMemoryBytes);
   return found(
     'memory',
     wanted > available ? 'problem' : wanted > available / 2 ? 'advice' : 'ok',
     `${size(available)}${isGroupBound ? ', the limit of the control group' : ''}`,
-    `${decimal(lines)} idle lines with full rings take about ${size(wanted)} in process ` +
-      'and kernel; ' +
+    `${decimal(lines)} idle lines with full rings${where} take about ${size(wanted)} in process and kernel; ` +
       (isGroupBound ? 'above the limit the process is killed' : 'stalled readers take more'),
     isGroupBound
       ? `docker --memory=${bytesAsOption(2 * wanted)}, systemd ` +
-          `MemoryMax=${bytesAsOption(2 * wanted)}; or a lower --replay-total`
-      : 'a machine with more memory, fewer --lines, or a lower --replay-total',
+          `MemoryMax=${bytesAsOption(2 * wanted)}; or a lower --replay-total${fewer}`
+      : `a machine with more memory, fewer --lines, or a lower --replay-total${fewer}`,
   );
 }
 

@@ -1,6 +1,7 @@
 /** `holdline doctor`: reads its options, checks, and prints what it found. */
 
 import process from 'node:process';
+import { workersOf, type Surroundings } from '../../options/command-line.js';
 import { complain, EXIT_INTERRUPTED, onSignals } from '../../terminal.js';
 import { checkMachine } from './checks.js';
 import { readMachine } from './machine.js';
@@ -18,9 +19,9 @@ const DEFAULT_COLUMNS = 130;
 /** Runs the command and returns its exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runDoctor(
   args: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
+  surroundings: Pick<Surroundings, 'env' | 'readFile'>,
 ): Promise<number> {
-  const { values: settings, warnings } = parseDoctorOptions(args, env);
+  const { values: settings, warnings } = parseDoctorOptions(args, surroundings);
   for (const warning of warnings) complain(`warning: ${warning}`);
   // Nothing was changed, and nothing is found yet.
   onSignals(() => process.exit(EXIT_INTERRUPTED));
@@ -31,7 +32,8 @@ export async function runDoctor(
     socketReceiveBufferBytes: 0,
     notsentLowatBytes: 0,
   });
-  const report = reportOf(lines, checkMachine(machine, settings), await checkThrough(settings));
+  const plan = { ...settings, workers: workersOf(settings.workers) };
+  const report = reportOf(lines, checkMachine(machine, plan), await checkThrough(settings));
   process.stdout.write(
     json
       ? `${JSON.stringify(report)}\n`

@@ -12,8 +12,8 @@ export function checkCompression(
 ): Finding | undefined {
   // A stream that never began may be one that a compressor holds back.
   if (head?.status !== 200 && plainArrives !== true) return undefined;
-  const judged = (level: Level, value: string, why: string, fix: string): Finding =>
-    found('compression', level, value, why, fix);
+  const judged = (level: Level, value: string, why: string, mend: string): Finding =>
+    found('compression', level, value, why, mend);
   const forEach =
     `a compressor for each of ${decimal(lines)} streams takes about 100 KB, and time for each ` +
     'event, and may hold events back';

@@ -17,20 +17,20 @@ export interface Finding {
   readonly value: string;
   /** Why it matters for so many lines. */
   readonly why: string;
-  /** The fix: a command, a line of configuration or an option; null where nothing is wrong. */
-  readonly fix: string | null;
+  /** A command, a line of configuration or an option; null where nothing is wrong. */
+  readonly mend: string | null;
 }
 
 /** Checks one thing; undefined where the machine does not have it. */
 export type MachineCheck = (machine: Machine, plan: Plan) => Finding | undefined;
 
-/** A finding, which has a fix only where it is not ok. */
+/** A finding, which has a mend only where it is not ok. */
 export function found(
   name: string,
   level: Level,
   value: string,
   why: string,
-  fix: string,
+  mend: string,
 ): Finding {
-  return { name, level, value, why, fix: level === 'ok' ? null : fix };
+  return { name, level, value, why, mend: level === 'ok' ? null : mend };
 }

@@ -1,10 +1,14 @@
 /** The options of `holdline doctor`: one table gives its settings, their checks and its help. */
 
-import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
+import {
+  optionLines,
+  parseOptions,
+  type Surroundings,
+  type ValuesOf,
+} from '../../options/command-line.js';
 import { HoldlineError } from '../../errors.js';
-import { WORKERS_MAX } from '../../limits.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
-import { httpUrl, integer, time, yesOrNo } from '../../options/kinds.js';
+import { httpUrl, integer, time, workerCount, yesOrNo } from '../../options/kinds.js';
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
@@ -67,9 +71,9 @@ const DOCTOR_OPTIONS = {
   },
   workers: {
     flag: 'workers',
-    kind: integer(1, WORKERS_MAX),
+    kind: workerCount(),
     default: 1,
-    help: 'as on the server: processes that serve the port together',
+    help: 'as on the server: processes that serve the port together; auto: one for each core',
   },
   json: {
     flag: 'json',
@@ -85,9 +89,9 @@ export type DoctorSettings = ValuesOf<typeof DOCTOR_OPTIONS>;
 /** Reads the arguments after `doctor`. Throws HOLDLINE_BAD_OPTION. */
 export function parseDoctorOptions(
   args: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
+  { env, readFile }: Pick<Surroundings, 'env' | 'readFile'>,
 ): { readonly values: DoctorSettings; readonly warnings: readonly string[] } {
-  const parsed = parseOptions('doctor', DOCTOR_OPTIONS, args, env);
+  const parsed = parseOptions('doctor', DOCTOR_OPTIONS, args, env, readFile);
   if (parsed.values.direct !== undefined && parsed.values.through === undefined)
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
@@ -111,8 +115,8 @@ export function doctorHelp(): string {
     'SIZE is a number of bytes, or one with KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s,',
     'min or h: 250ms, 15s. Every option can also be set as a variable (HOLDLINE_THROUGH_IDLE for',
     '--through-idle); a flag overrides it. Everyone who can list processes sees flags, so give the',
-    'key as a variable. The events that --through publishes have the type holdline-doctor, which',
-    'clients ignore; still, a separate channel is safest.',
+    'key in a file (--publish-key-file FILE) or as a variable. The events that --through publishes',
+    'have the type holdline-doctor, which clients ignore; still, a separate channel is safest.',
     'Exit code: 0 when nothing is a problem, 1 otherwise, 2 when the options were wrong, 130 when',
     'Ctrl-C or SIGTERM ended it.',
     '',

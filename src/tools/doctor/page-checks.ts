@@ -13,8 +13,8 @@ export function checkWebSocket({ webSocket, events }: ProxyPath): Finding | unde
   if (webSocket === null) return undefined;
   const { status, firstAfterMs } = webSocket;
   const why = 'WebSockets cannot be used here; EventSource and polls do not need them';
-  const problem = (value: string, fix: string): Finding =>
-    found('websocket', 'problem', value, why, fix);
+  const problem = (value: string, mend: string): Finding =>
+    found('websocket', 'problem', value, why, mend);
   if (status === 101) {
     if (firstAfterMs !== null)
       return found(

@@ -6,7 +6,7 @@ import { checkCompression } from './compression-check.js';
 import { found, type Finding, type Level } from './finding.js';
 import { checkOwnOrigin, checkWebSocket } from './page-checks.js';
 import { PATIENT, UNBUFFERED } from './proxy-lines.js';
-import { LATE_MS, type ProbeEvent } from './probe-publisher.js';
+import { areElsewhere, isLost, LATE_MS } from './probe-publisher.js';
 import type { ProxyPath } from './proxy-path.js';
 
 /** An event that arrives later than this was held back by a buffer, ms. */
@@ -112,17 +112,9 @@ function checkPublishing({ publishRefusal }: ProxyPath): Finding | undefined {
   );
 }
 
-function isLost({ afterMs }: ProbeEvent): boolean {
-  return afterMs === null;
-}
-
 /** True when the events went to a server that does not have the stream. */
 function isElsewhere({ events, first }: ProxyPath): boolean {
-  return (
-    first !== null &&
-    events.length > 0 &&
-    events.every((event) => isLost(event) && event.subscribers === 0)
-  );
+  return first !== null && areElsewhere(events);
 }
 
 function checkOneServer(path: ProxyPath): Finding | undefined {
@@ -204,8 +196,8 @@ function checkStaysOpen(path: ProxyPath, lines: number): Finding | undefined {
     'a stream without events carries only a heartbeat each --heartbeat; one that is cut sooner ' +
     'reconnects, ' +
     `and ${decimal(lines)} of them do so all the time`;
-  const judged = (level: Level, value: string, fix: string): Finding =>
-    found('stays-open', level, value, why, fix);
+  const judged = (level: Level, value: string, mend: string): Finding =>
+    found('stays-open', level, value, why, mend);
   if (endCode !== null)
     return judged('advice', `the server itself ended the stream: ${endCode}`, 'check again later');
   if (end !== null) {

@@ -85,6 +85,16 @@ export function isLateEvent({ afterMs }: ProbeEvent): boolean {
   return afterMs === null || afterMs > LATE_MS;
 }
 
+/** True for an event that did not arrive. */
+export function isLost({ afterMs }: ProbeEvent): boolean {
+  return afterMs === null;
+}
+
+/** True when the events went to a server that does not have the stream. */
+export function areElsewhere(events: readonly ProbeEvent[]): boolean {
+  return events.length > 0 && events.every((event) => isLost(event) && event.subscribers === 0);
+}
+
 /** The receipt in the answer to a publish; undefined when it is something else. */
 function receiptIn(text: string): Pick<ProbeEvent, 'id' | 'subscribers'> | undefined {
   try {

@@ -13,7 +13,13 @@ import {
 } from './compression-probe.js';
 import { shakeHands, type Handshake } from './handshake.js';
 import { probeOwnOrigin, type OwnOrigin } from './own-origin.js';
-import { isLateEvent, LATE_MS, ProbePublisher, type ProbeEvent } from './probe-publisher.js';
+import {
+  areElsewhere,
+  isLateEvent,
+  LATE_MS,
+  ProbePublisher,
+  type ProbeEvent,
+} from './probe-publisher.js';
 import { ProbeStream, type End, type Head } from './probe-stream.js';
 
 /** An answer, a first block or an event that takes longer counts as held back, ms. */
@@ -112,7 +118,9 @@ class Probe {
 
     const before = await this.#poll();
     const events = await this.#publishEvents();
-    const after = before === null || events.length === 0 ? null : await this.#poll();
+    // A poll cannot return what is at another server.
+    const isToChange = before !== null && events.length > 0 && !areElsewhere(events);
+    const after = isToChange ? await this.#poll() : null;
     const pollIsFresh = after === null ? null : after !== before;
     // Where neither the stream nor a publish was answered, nothing else will be.
     const isAnswered = stream.head !== undefined || events.length > 0;

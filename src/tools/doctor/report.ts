@@ -4,21 +4,16 @@ import { count, decimal } from '../report/words.js';
 import type { Finding, Level } from './finding.js';
 import type { ProxyPath } from './proxy-path.js';
 
-/** A finding in JSON, where the fix is called `mend`. */
-export interface ReportedFinding extends Omit<Finding, 'fix'> {
-  readonly mend: string | null;
-}
-
 /** What `--json` prints. */
 export interface Report {
   readonly lines: number;
   readonly problems: number;
   readonly advice: number;
-  readonly machine: readonly ReportedFinding[];
+  readonly machine: readonly Finding[];
   /** Null without `--through`. */
   readonly through: {
     readonly url: string;
-    readonly findings: readonly ReportedFinding[];
+    readonly findings: readonly Finding[];
     readonly seen: ProxyPath;
   } | null;
 }
@@ -34,20 +29,16 @@ export function reportOf(
     lines,
     problems: all.filter(({ level }) => level === 'problem').length,
     advice: all.filter(({ level }) => level === 'advice').length,
-    machine: machine.map(reported),
+    machine: machine,
     through:
       through === undefined
         ? null
         : {
             url: through.seen.url,
-            findings: through.findings.map(reported),
+            findings: through.findings,
             seen: through.seen,
           },
   };
-}
-
-function reported({ fix, ...rest }: Finding): ReportedFinding {
-  return { ...rest, mend: fix };
 }
 
 /** The findings as text of at most so many columns. The last row counts them. */
@@ -58,7 +49,7 @@ export function textOf(
   const width = Math.max(
     ...[...machine, ...(through?.findings ?? [])].map(({ name }) => name.length),
   );
-  const section = (title: string, findings: readonly ReportedFinding[]): string[] => [
+  const section = (title: string, findings: readonly Finding[]): string[] => [
     title,
     '',
     ...findings.flatMap((finding) => rowsOf(finding, width, columns)),
@@ -80,7 +71,7 @@ const MARK_WIDTH = MARKS.problem.length + 2;
 const TEXT_WIDTH_MIN = 40;
 
 function rowsOf(
-  { name, level, value, why, mend }: ReportedFinding,
+  { name, level, value, why, mend }: Finding,
   width: number,
   columns: number,
 ): string[] {

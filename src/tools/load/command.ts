@@ -1,9 +1,10 @@
 /** `holdline load`: reads its options, plays the run, and prints its report. */
 
 import process from 'node:process';
+import type { Surroundings } from '../../options/command-line.js';
 import { complain, EXIT_INTERRUPTED, onSignals } from '../../terminal.js';
 import { RunFailure } from './clients/connection.js';
-import { parseLoadOptions, type LoadSurroundings } from './options.js';
+import { parseLoadOptions } from './options.js';
 import { showProgress } from './run/progress.js';
 import { checkReportFiles, writeReportFiles } from './report/files.js';
 import { tableOf } from './report/table.js';
@@ -19,7 +20,7 @@ const SIGNALS_MAX = 2;
 /** Runs the command; returns the exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runLoad(
   args: readonly string[],
-  surroundings: LoadSurroundings,
+  surroundings: Surroundings,
 ): Promise<number> {
   const { values: settings, warnings } = parseLoadOptions(args, surroundings);
   for (const warning of warnings) complain(`warning: ${warning}`);
@@ -36,10 +37,11 @@ export async function runLoad(
     const outcome = await run.go();
     hideProgress?.();
     const report = reportOf(settings, outcome);
-    writeReportFiles(settings, report);
     process.stdout.write(settings.json ? `${JSON.stringify(report)}\n` : tableOf(report));
     for (const remark of report.remarks) complain(remark);
-    return report.flawless ? EXIT_FLAWLESS : EXIT_FLAWED;
+    const failures = writeReportFiles(settings, report);
+    for (const failure of failures) complain(failure);
+    return report.flawless && failures.length === 0 ? EXIT_FLAWLESS : EXIT_FLAWED;
   } catch (error) {
     hideProgress?.();
     if (!(error instanceof RunFailure)) throw error;

@@ -3,7 +3,12 @@
  * follow.
  */
 
-import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
+import {
+  optionLines,
+  parseOptions,
+  type Surroundings,
+  type ValuesOf,
+} from '../../options/command-line.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
 import { choice, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
@@ -177,13 +182,6 @@ const LOAD_OPTIONS = {
 /** The values of the options. */
 export type LoadSettings = ValuesOf<typeof LOAD_OPTIONS>;
 
-/** What the options are read from beside the arguments; tests bring their own. */
-export interface LoadSurroundings {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Files that this process may have open; undefined where it cannot be read. */
-  readonly fileLimit: number | undefined;
-}
-
 /** Events that a run publishes. */
 export function eventsOf({ ratePerSecond, durationMs }: LoadSettings): number {
   return Math.max(1, Math.round((ratePerSecond * durationMs) / SECOND));
@@ -202,9 +200,9 @@ export function mixOf({ stalledShare, slowReaders: slow, reconnectsPerMinute }: 
 /** Reads the arguments after `load`. Throws HOLDLINE_BAD_OPTION. */
 export function parseLoadOptions(
   args: readonly string[],
-  { env, fileLimit }: LoadSurroundings,
+  { env, fileLimit, readFile }: Surroundings,
 ): { readonly values: LoadSettings; readonly warnings: readonly string[] } {
-  const { values, warnings } = parseOptions('load', LOAD_OPTIONS, args, env);
+  const { values, warnings } = parseOptions('load', LOAD_OPTIONS, args, env, readFile);
   const problem = problemOf(values, fileLimit);
   if (problem !== undefined) throw new HoldlineError('HOLDLINE_BAD_OPTION', problem);
   return { values, warnings };
@@ -271,10 +269,10 @@ export function loadHelp(): string {
     'Clients that read slowly or nothing have figures of their own: what they miss does not count as lost. The server of --url may be any',
     'that answers with an event stream. Its ids may be any text; the order of the events is then compared with that of publishing.',
     'Every option can also be set as a variable (HOLDLINE_POLL_INTERVAL for --poll-interval); a flag overrides it. Everyone who can list',
-    'processes sees flags, so give the key as a variable.',
+    'processes sees flags, so give keys in files (--publish-key-file FILE, --subscribe-key-file FILE) or as variables.',
     'Ctrl-C ends a run early and prints what was measured until then; a second one also stops waiting for the last events.',
-    'Exit code: 0 when every event arrived once and in order, 1 otherwise, 2 when the options were wrong, 130 when Ctrl-C or SIGTERM ended',
-    'the run before there was a result.',
+    'Exit code: 0 when every event arrived once and in order, 1 otherwise or when a file could not be written, 2 when the options were',
+    'wrong, 130 when Ctrl-C or SIGTERM ended the run before there was a result.',
     '',
   ].join('\n');
 }

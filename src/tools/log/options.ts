@@ -7,6 +7,7 @@ import {
   type ValuesOf,
 } from '../../options/command-line.js';
 import { placeOf } from '../../options/log-kinds.js';
+import { badOption, show } from '../../options/refusals.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { nearestName } from '../../spelling.js';
 
@@ -67,7 +68,7 @@ export function parseLogCommand(
   }
   const target = placeOf(second);
   if (target.kind !== 'nats')
-    throw bad(`a log is copied to NATS: give nats://HOST:PORT (got "${second}")`);
+    throw badOption('what a log is copied to', second, 'nats://HOST:PORT, without user and path');
   const { servers } = target;
   const settings = values as CopySettings;
   return { command: { action, directory: directoryOf(first), servers, settings }, warnings };
@@ -80,7 +81,8 @@ function isAction(text: string): text is keyof typeof ACTIONS {
 /** With or without the `lmdb:` of `--log`. */
 function directoryOf(text: string): string {
   const directory = text.replace(/^lmdb:/, '');
-  if (directory === '' || directory.includes('\0')) throw bad('give the directory of a log');
+  // Not shown: a URL may have a password.
+  if (directory === '' || /\0|:\/\//.test(directory)) throw bad('give the directory of a log');
   return directory;
 }
 
@@ -88,7 +90,7 @@ function unknownAction(text: string): string {
   const all = Object.keys(ACTIONS);
   if (text === '' || text.startsWith('-')) return `holdline log needs one of ${all.join(', ')}`;
   const nearest = nearestName(text, all);
-  return `"${text}" is not one of ${all.join(', ')}${nearest === undefined ? '' : `; did you mean ${nearest}?`}`;
+  return `${show(text)} is not one of ${all.join(', ')}${nearest === undefined ? '' : `; did you mean ${nearest}?`}`;
 }
 
 function bad(words: string): HoldlineError {

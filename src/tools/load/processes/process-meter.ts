@@ -15,12 +15,12 @@ import { nowUs } from '../books/clock.js';
 const SAMPLE_MS = 500;
 
 /**
- * Samples that are kept, since a run may take a day. Beyond that every other sample is dropped, and
- * they are taken half as often.
+ * Samples that are kept, since a run may take a day. Beyond that two and two become one, and they
+ * are taken half as often. The first stays: it is from before the run.
  */
 const SAMPLES_MAX = 2_048;
 
-/** The server at one moment. */
+/** The server at one moment, and of a long run at its highest since the sample before. */
 export interface ServerSample {
   /** By `nowUs()`. */
   readonly atUs: number;
@@ -92,13 +92,34 @@ export class ProcessMeter {
         : Math.max(0, cpuSeconds - before.cpuSeconds) / ((atUs - before.atUs) / 1e6);
     this.#samples.push({ atUs, rssBytes, cpuShare, tcpBytes: readTcpBytes() ?? null });
     this.#before = { atUs, cpuSeconds };
-    if (this.#samples.length >= SAMPLES_MAX) {
-      this.#samples = this.#samples.filter((_, index) => index % 2 === 1);
+    if (this.#samples.length > SAMPLES_MAX) {
+      this.#samples = halved(this.#samples);
       this.#intervalMs *= 2;
     }
     this.#timer = setTimeout(() => this.#sample(), this.#intervalMs);
     this.#timer.unref();
   }
+}
+
+/** The first, and each two that follow as one. */
+function halved(samples: readonly ServerSample[]): ServerSample[] {
+  const [first, ...rest] = samples as [ServerSample, ...ServerSample[]];
+  const pairs = Array.from({ length: rest.length / 2 }, (_, nth) => {
+    const [before, one, other] = samples.slice(2 * nth) as [
+      ServerSample,
+      ServerSample,
+      ServerSample,
+    ];
+    const work = (to: ServerSample, from: ServerSample): number =>
+      to.cpuShare! * (to.atUs - from.atUs);
+    return {
+      atUs: other.atUs,
+      rssBytes: Math.max(one.rssBytes, other.rssBytes),
+      cpuShare: (work(one, before) + work(other, one)) / (other.atUs - before.atUs),
+      tcpBytes: other.tcpBytes === null ? null : Math.max(one.tcpBytes ?? 0, other.tcpBytes),
+    };
+  });
+  return [first, ...pairs];
 }
 
 /** The processes that have the socket that listens there, or why they are not known. */
