@@ -1,4 +1,4 @@
-/** The metrics that a server has with `--workers` alone: of its workers, and of their supervisor. */
+/** Metrics that a server has with `--workers` alone: of its workers, and of their supervisor. */
 import type { MetricRow } from '../ops/metric-row.js';
 import type { WorkersReport } from './talk.js';
 
