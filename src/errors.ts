@@ -200,6 +200,11 @@ export const ENDS = {
 /** A literal code of {@link ENDS}. */
 export type EndCode = keyof typeof ENDS;
 
+/** Nobody knows whether what failed was done. */
+export function isOutcomeUnknown(error: unknown): boolean {
+  return error instanceof HoldlineError && error.code === 'HOLDLINE_OUTCOME_UNKNOWN';
+}
+
 /**
  * Why a line closed: the server ended it for an {@link EndCode}, or `client`: its client or the
  * network closed it; `stalled`: the same while it took no bytes, mostly the server's own timeout

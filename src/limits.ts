@@ -917,7 +917,7 @@ export const NATS_SERVERS_MAX = 16;
 
 /**
  * Time a server that ends waits for its log to be closed, ms; what was acknowledged is kept before.
- * A log that is still being opened has acknowledged nothing. server/log-life.ts
+ * A log that is still being opened has acknowledged nothing. log/close-log.ts
  */
 export const LOG_CLOSE_MS_MAX = 5_000;
 export const LOG_OPENING_CLOSE_MS_MAX = 500;

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import type { NewEntry } from '../src/core/event.js';
 import type { KeptReceipt } from '../src/core/event-log.js';
+import { HoldlineError } from '../src/errors.js';
 import { PUBLISH_WAIT_MS_MAX, QUEUED_EVENT_BYTES } from '../src/limits.js';
 import { Appends } from '../src/workers/appends.js';
 import { Credit } from '../src/workers/credit.js';
@@ -103,6 +104,25 @@ test('appends to a full channel wait in their order, and move no other channel',
   it.appends.proceed(['full']);
   await turn(it);
   await expect(Promise.all(waiting)).resolves.toEqual([[2], [3, 4]]);
+});
+
+test('a duplicate of what nobody knows is not known either, and is not tried', async () => {
+  let fail = (_error: Error): void => {};
+  let tries = 0;
+  const log: ConstructorParameters<typeof Appends>[0] = {
+    kept: () => Promise.resolve(undefined),
+    append: () => new Promise((_resolve, reject) => (tries++, (fail = reject))),
+  };
+  const appends = new Appends(log, new FakeClock(), () => 'room');
+  const request = { key: 'k', digest: 'd', subscribers: 0 };
+  const both = ['v', 'w'].map((from) => appends.append(from, [event('a')], request));
+  const codes = Promise.all(
+    both.map((one) => one.catch((error: unknown) => (error as HoldlineError).code)),
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  fail(new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', 'the disk hangs'));
+  expect(await codes).toEqual(['HOLDLINE_OUTCOME_UNKNOWN', 'HOLDLINE_OUTCOME_UNKNOWN']);
+  expect([tries, appends.keyCount]).toEqual([1, 0]);
 });
 
 test('what waits for the credit of all channels goes on when another channel gives it free', async () => {

@@ -3,7 +3,7 @@
  * duplicate awaits the first attempt.
  */
 import type { Counters } from '../counters.js';
-import { HoldlineError } from '../errors.js';
+import { HoldlineError, isOutcomeUnknown } from '../errors.js';
 import { WAITING_DUPLICATES_MAX } from '../limits.js';
 import type { EventLog, Receipt, RequestKey } from './event-log.js';
 import { publisherLeft } from './intake.js';
@@ -87,8 +87,7 @@ export class Idempotency {
     this.#waitingDuplicates--;
     if (reservation.isReleased) throw publisherLeft();
     // Another failure is the first publisher's alone; this one tries again.
-    if (failure instanceof HoldlineError && failure.code === 'HOLDLINE_OUTCOME_UNKNOWN')
-      throw failure;
+    if (isOutcomeUnknown(failure)) throw failure;
   }
 }
 

@@ -1,7 +1,7 @@
 /** The life of a server's log: opened once, by who needs it first; closed in bounded time. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventLog } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
+import { closeLog } from '../log/close-log.js';
 import { LOG_CLOSE_MS_MAX, LOG_OPENING_CLOSE_MS_MAX } from '../limits.js';
 
 export class LogLife {
@@ -67,18 +67,7 @@ export class LogLife {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#markClosed(new HoldlineError('HOLDLINE_DRAINING', 'the server has been closed'));
-    const waiting = new AbortController();
-    const waitMs = this.#log.isOpen ? this.#closeMsMax : LOG_OPENING_CLOSE_MS_MAX;
-    const tooLong = sleep(waitMs, undefined, { signal: waiting.signal });
-    const closed = this.#log.close();
-    // It goes on alone, and what becomes of it is nobody's.
-    closed.catch(ignore);
-    tooLong.catch(ignore);
-    try {
-      await Promise.race([closed, tooLong]);
-    } finally {
-      waiting.abort();
-    }
+    await closeLog(this.#log, this.#log.isOpen ? this.#closeMsMax : LOG_OPENING_CLOSE_MS_MAX);
   }
 }
 

@@ -8,7 +8,7 @@ import type { Clock } from '../clock.js';
 import { queuedBytesOf } from '../core/entrance.js';
 import type { NewEntry } from '../core/event.js';
 import type { EventLog } from '../core/event-log.js';
-import { HoldlineError } from '../errors.js';
+import { HoldlineError, isOutcomeUnknown } from '../errors.js';
 import { PUBLISH_WAIT_MS_MAX } from '../limits.js';
 import type { Room } from './credit.js';
 import type { AppendRequest } from './frames.js';
@@ -79,8 +79,9 @@ export class Appends {
       first !== undefined;
       first = this.#underWay.get(key)
     ) {
-      // A failure is reported to its own publisher; this one tries again.
-      await first.then(ignore, ignore);
+      const failure = await first.then(ignore, (error: unknown) => error);
+      // Another failure is its own publisher's alone; this one tries again.
+      if (isOutcomeUnknown(failure)) throw failure;
     }
     const attempt = this.#once(from, entries, request);
     this.#underWay.set(key, attempt);

@@ -8,6 +8,7 @@ import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { SHARED_PORT_TRIES_MAX } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
+import { closeLog } from '../log/close-log.js';
 import { makeLog } from '../log/make-log.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { freePort, portFailure } from '../native/listen-failure.js';
@@ -103,7 +104,7 @@ export async function openWorkers({
   const close = async (): Promise<void> => {
     clearInterval(staying);
     supervisor.stop();
-    await log.close();
+    await closeLog(log);
   };
   const use = (next: RunningSettings): Promise<void> => {
     // Each worker makes its own: what one would refuse is refused before any is told.

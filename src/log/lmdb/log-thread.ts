@@ -122,10 +122,10 @@ export class LogThread {
 
   /**
    * With `async`: true when so many entries have ids that were leased. Nothing is answered before
-   * it is committed while the log is down.
+   * it is committed while the log is down, or behind what waits for its commit since it was.
    */
   #mayAnswer(count: number): boolean {
-    if (this.#isBusy || this.#problem !== '') return false;
+    if (this.#isBusy || this.#problem !== '' || this.#hasUnanswered) return false;
     const store = this.#opened();
     if (this.#givenId + count <= store.leaseEnd) return true;
     this.#commitAll();
