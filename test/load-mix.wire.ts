@@ -181,8 +181,8 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
         clientsHit: { losing: 2, doubling: 1, disordered: 1, mostLost: 2 },
       },
     ],
-    // One of ten is checked, and nothing happens to it: what is lost shows in the bytes, and so does
-    // what comes again; its order does not.
+    // One of ten is checked, and nothing happens to it: what is lost shows in the bytes, and so
+    // does what comes again; its order does not.
     [
       '10%',
       {
