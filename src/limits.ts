@@ -1262,6 +1262,18 @@ export const NATS_MARKS_MAX = 10_000;
 export const NATS_SEEN_CHANNELS_MAX = 50_000;
 export const NATS_SEEN_SPANS_MAX = 8;
 
+/**
+ * How long `holdline load` waits for the server's host to answer its first connect, ms.
+ * tools/load/clients/connection.ts
+ */
+export const LOAD_CONNECT_MS_MAX = 10_000;
+
+/**
+ * What a slow reader of `holdline load` may read in a second, B: a tenth of it is the buffer that
+ * the slow readers of a process share. tools/load/kinds.ts
+ */
+export const LOAD_SLOW_BYTES_MAX = 64 * 1024 * 1024;
+
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
 }

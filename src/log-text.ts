@@ -100,7 +100,8 @@ function stackOf(err: unknown): string {
  * Shows controls as escapes: a name that a client chose must neither begin a line nor move the
  * cursor.
  */
-function printable(text: string): string {
+/** What would move the cursor, or the text around it, as an escape of JSON. */
+export function printable(text: string): string {
   return text.replaceAll(
     UNPRINTABLE,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,

@@ -3,7 +3,7 @@
  * which client is of which kind.
  */
 
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { bottlenecksIn } from '../src/tools/load/run/bottlenecks.js';
 import { booksOf, type Part } from '../src/tools/load/books/books.js';
 import {
@@ -14,7 +14,8 @@ import {
   recordUs,
 } from '../src/tools/load/books/histogram.js';
 import { isReportedLost, Ledger } from '../src/tools/load/books/ledger.js';
-import type { Slice } from '../src/tools/load/books/slicer.js';
+import { nowUs } from '../src/tools/load/books/clock.js';
+import { Slicer, type Slice } from '../src/tools/load/books/slicer.js';
 import { countIn, isIn, NO_MIX, roleOf, type Role } from '../src/tools/load/clients/mix.js';
 import { Published } from '../src/tools/load/books/published.js';
 import { Seconds } from '../src/tools/load/books/seconds.js';
@@ -289,6 +290,76 @@ describe('seconds', () => {
       { deliveries: 0, bytes: 0, p50Ms: null, p99Ms: null, maxMs: null, busyShares: [0, 0] },
       { deliveries: 5, bytes: 50, p50Ms: null, p99Ms: null, maxMs: null, busyShares: [0, 0.05] },
     ]);
+  });
+
+  it('have what a process reports of the same second again, until all have passed it', () => {
+    const seconds = new Seconds(2);
+    seconds.add(0, slice(3, 5));
+    seconds.add(0, slice(3, 7));
+    expect(seconds.newest).toBeUndefined();
+    seconds.add(1, slice(2, 1));
+    seconds.add(1, slice(4, 1));
+    expect(seconds.newest).toMatchObject({ deliveries: 12 });
+    seconds.add(0, slice(4, 2));
+    expect(seconds.end().map(({ deliveries }) => deliveries)).toEqual([0, 0, 1, 12, 3]);
+  });
+});
+
+describe('a process that is held up', () => {
+  const START_MS = 50_000;
+  let nowMs = START_MS;
+
+  /** What a process reports that is given an event each ms; its timers may be fast or slow. */
+  function slicing(timerMs = 1) {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    nowMs = START_MS;
+    const originUs = nowUs() - performance.now() * 1000;
+    vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+    const slices: Slice[] = [];
+    const slicer = new Slicer(
+      originUs + START_MS * 1000,
+      () => ({ delivered: Math.round(nowMs - START_MS), bytes: 0, cpuSeconds: 0 }),
+      createHistogram(2),
+      (slice) => slices.push(slice),
+    );
+    const runTo = (ms: number): void => {
+      for (; nowMs < START_MS + ms; nowMs++) vi.advanceTimersByTime(timerMs);
+      nowMs = START_MS + ms;
+    };
+    const hold = (ms: number): void => {
+      nowMs += ms;
+      vi.advanceTimersByTime(ms);
+    };
+    return { slices, slicer, runTo, hold };
+  }
+
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+  });
+
+  it('reports everything once, and each second but the last once', () => {
+    const { slices, slicer, runTo, hold } = slicing();
+    runTo(1450);
+    hold(1200);
+    runTo(4030);
+    slicer.end();
+    expect(slices.map(({ second }) => second)).toEqual([0, 1, 2, 3, 3]);
+    const seconds = new Seconds(1);
+    for (const slice of slices) seconds.add(0, slice);
+    const deliveries = seconds.end().map((second) => second.deliveries);
+    // The rest of 30 ms is part of the last second.
+    expect(deliveries).toHaveLength(4);
+    expect(deliveries.reduce((sum, one) => sum + one, 0)).toBe(4030);
+    expect(deliveries.at(-1)).toBeGreaterThan(1000);
+  });
+
+  it('takes no second for over because a timer is early', () => {
+    const { slices, slicer, runTo } = slicing(1.1);
+    runTo(2500);
+    slicer.end();
+    expect(slices.map(({ second }) => second)).toEqual([0, 1, 2]);
+    for (const { delivered } of slices.slice(0, 2)) expect(delivered).toBeGreaterThanOrEqual(999);
   });
 });
 

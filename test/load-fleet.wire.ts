@@ -3,6 +3,7 @@
  * publishing with books of their own.
  */
 
+import { createServer, type ServerResponse } from 'node:http';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { compiled, hasCompiler } from '../bench/compile.js';
 import { Published } from '../dist/tools/load/books/published.js';
@@ -10,7 +11,11 @@ import { findTarget } from '../dist/tools/load/clients/connection.js';
 import { STAMP_BYTES } from '../dist/tools/load/clients/event.js';
 import { Fleet } from '../dist/tools/load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../dist/tools/load/run/round.js';
+import { fakes } from './support/load.js';
 import { hostedForTest } from './support/hosted.js';
+import { until } from './support/until.js';
+
+const listen = fakes();
 
 async function fleetFor(
   url: string,
@@ -196,4 +201,46 @@ describe('clients of long-poll', () => {
       await fleet.repoll(false);
     }
   });
+});
+
+it('owes the events to a client that was cut off between its subscription and the first', async () => {
+  const streams: ServerResponse[] = [];
+  const url = await listen(
+    createServer((request, response) => {
+      if (request.method === 'POST') {
+        let data = '';
+        request.setEncoding('latin1').on('data', (text: string) => (data += text));
+        request.on('end', () => {
+          for (const stream of streams) stream.write(`data: ${data}\n\n`);
+          response.end();
+        });
+        return;
+      }
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
+      streams.push(response);
+    }),
+  );
+  const fleet = await fleetFor(`${url}/c`, 'sse', 1);
+  expect(await fleet.open(4)).toMatchObject({ lines: 4, failed: new Map() });
+  streams[0]!.end();
+  await until('one is cut off', async () => (await fleet.readTotals()).joined === 3);
+  const target = await findTarget(new URL(`${url}/c`));
+  const round = (): Promise<RoundOutcome> =>
+    new Round(fleet, {
+      target,
+      channel: 'c',
+      sizeBytes: 256,
+      ratePerSecond: 20,
+      events: 5,
+      publishKey: undefined,
+    }).play();
+  expect((await round()).books).toMatchObject({
+    published: 5,
+    expected: 20,
+    delivered: 15,
+    lost: 5,
+    cutOff: new Map([['the server ended the stream', 1]]),
+  });
+  // Books have it now.
+  expect((await round()).books).toMatchObject({ expected: 15, lost: 0, cutOff: new Map() });
 });

@@ -222,9 +222,14 @@ describe('the verdict', () => {
       'Of 100,000 expected deliveries, 3 were lost (0.003 %), 20 were lost and reported in gap notices, 1 arrived twice, 2 arrived out of order.',
     ],
     [
-      { flawless: false },
+      { flawless: false, gaveUp: 'publishing is not allowed (401)' },
       'bad',
-      'The server went away before the end; until then every event arrived once and in order.',
+      'Publishing ended before its time (publishing is not allowed (401)); until then every event arrived once and in order.',
+    ],
+    [
+      { flawless: false, unknownClients: 9 },
+      'warning',
+      'What 9 clients received is not known; to all others every event arrived once and in order.',
     ],
   ] as const)('for %j is %s', (parts, tone, text) => {
     const verdict = verdictOf(parts);

@@ -1,6 +1,7 @@
 /** The parts of `holdline load`: its options, its readers at every cut, and its books. */
 
-import { describe, expect, it } from 'vitest';
+import { Socket } from 'node:net';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   NDJSON,
   POLL,
@@ -18,12 +19,26 @@ import {
   stampEvent,
 } from '../src/tools/load/clients/event.js';
 import { nowUs } from '../src/tools/load/books/clock.js';
-import { AnswerReader, type Head } from '../src/tools/load/clients/http.js';
+import { findTarget, RunFailure } from '../src/tools/load/clients/connection.js';
+import {
+  AnswerReader,
+  Headers,
+  isLast,
+  refusalText,
+  type Head,
+} from '../src/tools/load/clients/http.js';
 import { loadHelp, mixOf, parseLoadOptions } from '../src/tools/load/options.js';
+import { Run } from '../src/tools/load/run/run.js';
 import { ServerFrameReader } from '../src/tools/load/clients/websocket-client.js';
 import { Random } from './support/random.js';
 
 const SEED = 20_261_122;
+
+// Connections of this file go to a host that answers nothing.
+vi.mock('node:net', async (original) => ({
+  ...(await original<object>()),
+  connect: () => new Socket(),
+}));
 
 /**
  * Reads bytes in pieces; `feed` is given the whole buffer each time, as the clients' readers are
@@ -174,11 +189,11 @@ describe('options', () => {
           `--stalled must be a share from 0% to 100%, such as 1% or 0.5% (got "${share}")`,
         ] as [string[], string],
     ),
-    ...['5%', '5%:8KiB', '5%:0KiB/s', '5:8KiB/s', '5%:1GiB/s'].map(
+    ...['5%', '5%:8KiB', '5%:0KiB/s', '5:8KiB/s', '5%:1GiB/s', '50%:65MiB/s'].map(
       (slow) =>
         [
           ['--slow-readers', slow],
-          `--slow-readers must be a share and what each of them reads, such as 5%:8KiB/s (got "${slow}")`,
+          `--slow-readers must be a share and what each of them reads, up to 64MiB/s, such as 5%:8KiB/s (got "${slow}")`,
         ] as [string[], string],
     ),
     [
@@ -202,6 +217,10 @@ describe('options', () => {
     [
       ['--transport', 'short-poll', '--stalled', '1%'],
       '--stalled and --slow-readers: a client that polls asks for what it reads, so leave them out with --transport short-poll',
+    ],
+    [
+      ['--check', '0%'],
+      '--check: with 0% no latency is known, nor what an event takes on a line; any share above it is at least one client in each process',
     ],
     [
       ['--herd', '10s'],
@@ -291,6 +310,38 @@ describe('options', () => {
     ]) {
       expect(loadHelp()).toContain(`--${flag}`);
     }
+  });
+});
+
+describe('a host that answers nothing', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it('is waited for no longer than 10 s', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const found = findTarget(new URL('http://192.0.2.1:81/c'));
+    const failure = found.catch((error: unknown) => error);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await failure).toEqual(
+      new RunFailure('cannot connect to 192.0.2.1:81: no answer in 10 s'),
+    );
+  });
+
+  it('is waited for until Ctrl-C', async () => {
+    const stopped = new AbortController();
+    const found = findTarget(new URL('http://192.0.2.1:81/c'), stopped.signal);
+    stopped.abort();
+    await expect(found).rejects.toThrow(/^stopped before a client had connected$/);
+  });
+
+  it('is not looked for by a run that was stopped', async () => {
+    const { values } = parseLoadOptions(['--url', 'http://192.0.2.1:81/c'], {
+      env: {},
+      fileLimit: undefined,
+    });
+    const run = new Run(values);
+    const going = run.go();
+    run.stop();
+    await expect(going).rejects.toThrow(/^stopped before a client had connected$/);
   });
 });
 
@@ -582,6 +633,63 @@ describe('a reader of answers', () => {
       ],
       'abc0123456789whatever follows',
     ]);
+  });
+
+  it.each([
+    ['a refusal', 'HTTP/1.1 401 Unauthorized\r\n\r\nno key', [[401, 'no key']]],
+    ['one without a body', 'HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n', [[503, '']]],
+    ['an answer that is whole', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx', [[200, 'x']]],
+    ['one that is not', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx', []],
+    ['a head that is not', 'HTTP/1.1 401 Un', []],
+    ['chunks without end', 'HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n', []],
+  ])('knows whether the end of a connection ends %s', (_name, text, expected) => {
+    const told: unknown[] = [];
+    const reader = new AnswerReader({
+      head: () => false,
+      piece: () => {},
+      complete: ({ status }, body) => told.push([status, body.toString()]),
+    });
+    reader.feed(Buffer.from(text), 0, text.length);
+    reader.end();
+    expect(told).toEqual(expected);
+  });
+
+  it('leaves a stream that ends with its connection to those who read it', () => {
+    const text = 'HTTP/1.1 200 OK\r\n\r\ndata: 1\n\n';
+    const complete = vi.fn<() => void>();
+    const reader = new AnswerReader({ head: () => true, piece: () => {}, complete });
+    reader.feed(Buffer.from(text), 0, text.length);
+    expect(reader.endsWithConnection).toBe(false);
+    reader.end();
+    expect(complete).not.toHaveBeenCalled();
+  });
+
+  it.each([
+    ['', false],
+    ['Connection: keep-alive\r\n', false],
+    ['connection: Keep-Alive, Close\r\n', true],
+    ['X: Connection: close\r\n', false],
+  ])('knows that the connection is closed after %j', (field, expected) => {
+    const text = `HTTP/1.1 204 No\r\n${field}\r\n`;
+    const heads: Head[] = [];
+    const reader = new AnswerReader({
+      head: (head) => (heads.push(head), false),
+      piece: () => {},
+      complete: () => {},
+    });
+    reader.feed(Buffer.from(text), 0, text.length);
+    expect(heads.map((head) => isLast(head))).toEqual([expected]);
+  });
+
+  it('tells a refusal in words that leave the terminal alone', () => {
+    const refusal = (text: string): string =>
+      refusalText({ status: 403, headers: new Headers('') }, Buffer.from(text));
+    expect(refusal('\u001b[2J\u009b31mno\r\nentry\u202e')).toBe(
+      String.raw`403: \u001b[2J\u009b31mno\u000d\u000aentry\u202e`,
+    );
+    expect(refusal('{"error":{"code":"X","message":"\\u001b]0;y\\u0007"}}')).toBe(
+      String.raw`403 X: \u001b]0;y\u0007`,
+    );
   });
 
   it.each([

@@ -30,6 +30,8 @@ const KINDS = {
   pollIntervalSeconds: 'number',
   connectSeconds: 'number',
   flawless: 'boolean',
+  gaveUp: 'null',
+  unknownClients: 'number',
   published: 'number',
   expected: 'number',
   delivered: 'number',
@@ -216,7 +218,11 @@ describe('a server that dies in the middle', () => {
     server.kill();
     const { status, stdout, stderr } = await ended;
     expect(status).toBe(1);
-    expect((JSON.parse(stdout) as LoadReport).delivered).toBeGreaterThan(20);
+    const report = JSON.parse(stdout) as LoadReport;
+    expect(report.delivered).toBeGreaterThan(20);
+    expect(report.gaveUp).toMatch(/^cannot connect to publish: /);
+    // Of the hour that was asked for.
+    expect(report.durationSeconds).toBeLessThan(600);
     expect(stderr).toMatch(/^holdline: publishing ended early: cannot connect to publish: /m);
     expect(stderr).toMatch(/^holdline: 5 clients were disconnected and missed what came after: /m);
   });
@@ -296,6 +302,8 @@ interface Faults {
     client: number,
     taken: readonly Taken[],
   ) => readonly (Taken | 'gap' | 'end')[];
+  /** The answer to a poll that would be given no event; by default it is that there is none. */
+  readonly poll?: (request: IncomingMessage, response: ServerResponse) => boolean;
   /** Called for each connection. */
   readonly connected?: () => void;
   /** How long an idle keep-alive connection is kept, ms. */
@@ -307,7 +315,7 @@ interface Faults {
  * its URL.
  */
 async function fakeServer(faults: Faults): Promise<string> {
-  const { publish, deliver = (event: Taken) => [event], idleMs = 60_000 } = faults;
+  const { publish, poll, deliver = (event: Taken) => [event], idleMs = 60_000 } = faults;
   const taken: Taken[] = [];
   const streams: ServerResponse[] = [];
   const take = (data: string, response: ServerResponse): void => {
@@ -335,6 +343,7 @@ async function fakeServer(faults: Faults): Promise<string> {
         new URL(request.url!, 'http://h').searchParams.get('since') ?? taken.length,
       );
       const events = taken.slice(since).flatMap((event) => deliver(event, 0, taken));
+      if (events.length === 0 && poll?.(request, response)) return;
       response.setHeader('Holdline-Position', taken.length);
       response.statusCode = events.length === 0 ? 204 : 200;
       response.end(events.length === 0 ? undefined : JSON.stringify(events));
@@ -447,6 +456,87 @@ describe.concurrent('a server that errs', () => {
     expect(stderr).toContain(
       'holdline: the server accepted no event\nholdline: 20 events were refused: 429\n',
     );
+  });
+
+  test('that closes the connection of each publish is given the next on another', async () => {
+    const url = await fakeServer({
+      publish: (_id, response) => (response.setHeader('Connection', 'close'), false),
+    });
+    // More than one connection after the other can take: the next is due when one is answered.
+    const args = words('--connections 4 --rate 1000 --duration 200ms');
+    const { status, report, stderr } = await load(['--url', url, '--publish-url', url, ...args]);
+    expect({ status, report, stderr }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 200, delivered: 800 },
+      stderr: expect.not.stringContaining('may not have been published') as string,
+    });
+  });
+
+  test.each([
+    ['says so', 'close'],
+    ['does not say so', 'keep-alive'],
+  ])(
+    'that refuses a poll, closes its connection and %s is asked when it wants',
+    async (_name, connection) => {
+      const refusedAtMs: number[] = [];
+      const againAtMs: number[] = [];
+      const url = await fakeServer({
+        poll: (request, response) => {
+          if (!request.url!.includes('since=')) return false;
+          if (refusedAtMs.length > againAtMs.length) againAtMs.push(performance.now());
+          if (refusedAtMs.length === 3) return false;
+          response.writeHead(503, {
+            'Retry-After': 1,
+            Connection: connection,
+            'Content-Length': 0,
+          });
+          response.end(() => request.socket.end());
+          refusedAtMs.push(performance.now());
+          return true;
+        },
+      });
+      const args = words(
+        '--transport short-poll --poll-interval 100ms --connections 1 --rate 1 --duration 5s',
+      );
+      const { status, report, stderr } = await load(['--url', url, ...args]);
+      expect({ status, report }).toMatchObject({
+        status: 0,
+        report: { ...FLAWLESS, published: 5, delivered: 5 },
+      });
+      expect(stderr).toContain('3 polls were refused for a temporary reason and repeated\n');
+      // A timer may be a little early.
+      for (const [nth, atMs] of againAtMs.entries())
+        expect(atMs - refusedAtMs[nth]!).toBeGreaterThan(990);
+    },
+  );
+
+  test('that refuses without a length is told with its status', async () => {
+    const server = createServer((request, response) => {
+      const refuse = (): void => {
+        response.useChunkedEncodingByDefault = false;
+        response.writeHead(401, { Connection: 'close' }).end('give a \u001b[2Jkey');
+      };
+      if (request.method === 'POST') request.resume().on('end', refuse);
+      else response.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
+    });
+    const url = `${await listen(server)}/c`;
+    const { status, stderr } = await startLoad(['--url', url, '--quiet', ...SMALL]).ended;
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringMatching(
+        /^holdline: publishing is not allowed \(401: give a \\u001b\[2Jkey\): /,
+      ) as string,
+    });
+  });
+
+  test('that has not answered a publish by the end is not said to have closed its connection', async () => {
+    const url = await fakeServer({ publish: (id) => id === 20 });
+    const { report, stderr } = await load(['--url', url, ...SMALL]);
+    expect(report.published).toBe(19);
+    expect(stderr).toContain(
+      'holdline: 1 events were not published, or their publish was not answered, by the end\n',
+    );
+    expect(stderr).not.toContain('connection was lost');
   });
 
   test('that closes idle connections makes polls come on new ones, and nothing is lost', async () => {

@@ -36,6 +36,8 @@ export function reportWith(parts: Partial<LoadReport> = {}): LoadReport {
     pollIntervalSeconds: null,
     connectSeconds: 1.4,
     flawless: true,
+    gaveUp: null,
+    unknownClients: 0,
     published: 100,
     expected: 100_000,
     delivered: 100_000,

@@ -1,5 +1,6 @@
 /** The doctor's check of the answer to the request for a stream. */
 
+import { printable } from '../../log-text.js';
 import { decimal, duration } from '../report/words.js';
 import { found, type Finding } from './finding.js';
 import { HAPROXY_CHECK, HOST_KEPT } from './proxy-lines.js';
@@ -14,7 +15,7 @@ export function statusInWords(status: number, body: string): string {
     .replaceAll(/ +/g, ' ')
     .trim()
     .slice(0, 200);
-  return words === '' ? `${status}` : `${status}: ${words}`;
+  return words === '' ? `${status}` : `${status}: ${printable(words)}`;
 }
 
 /** Checks the answer to the request for a stream. */

@@ -1,5 +1,6 @@
 /** The doctor's events: published one after the other through the proxy, their arrival timed. */
 
+import { printable } from '../../log-text.js';
 import { ask } from './ask.js';
 import type { ProbeStream } from './probe-stream.js';
 
@@ -65,7 +66,7 @@ export class ProbePublisher {
       this.refusal =
         typeof answer === 'string'
           ? answer
-          : `${answer.status} ${answer.text.trim().slice(0, 300)}`;
+          : `${answer.status} ${printable(answer.text.trim().slice(0, 300))}`;
       return undefined;
     }
     await stream.waitFor(

@@ -1,5 +1,6 @@
 /** The kinds of option value that only the load tool has: URLs, shares, rates, slow readers. */
 
+import { LOAD_SLOW_BYTES_MAX } from '../../limits.js';
 import { form, type Kind } from '../../options/kinds.js';
 
 const UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2 };
@@ -69,13 +70,13 @@ export function slowReaders(): Kind<SlowReaders> {
     const parts = /^([^:]+):(\d{1,9})(B|KiB|MiB)\/s$/.exec(text);
     const ofAll = readPercent(parts?.[1] ?? '');
     const bytesPerSecond = parts === null ? 0 : Number(parts[2]) * UNITS[parts[3]!]!;
-    return ofAll === undefined || bytesPerSecond === 0
+    return ofAll === undefined || bytesPerSecond === 0 || bytesPerSecond > LOAD_SLOW_BYTES_MAX
       ? undefined
       : { share: ofAll, bytesPerSecond };
   };
   return form(
     'SHARE:SIZE/s',
-    'a share and what each of them reads, such as 5%:8KiB/s',
+    `a share and what each of them reads, up to ${LOAD_SLOW_BYTES_MAX / UNITS['MiB']!}MiB/s, such as 5%:8KiB/s`,
     read,
     (slow) => `${percentText(slow.share)}:${slow.bytesPerSecond}B/s`,
   );

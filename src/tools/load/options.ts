@@ -240,6 +240,12 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
   }
   if (stalledShare + (slow?.share ?? 0) > 1)
     return '--stalled and --slow-readers: together they are more than all clients';
+  if (checkedShare === 0) {
+    return (
+      '--check: with 0% no latency is known, nor what an event takes on a line; any share above it is at least one client in each ' +
+      'process'
+    );
+  }
   const isPoll = transport.endsWith('poll');
   if (isPoll && checkedShare < 1)
     return `--check: every answer to a poll is read anyway, so leave it out with --transport ${transport}`;

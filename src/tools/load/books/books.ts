@@ -40,7 +40,10 @@ export interface Part {
     readonly mostLost: number;
     /** Clients that came back without knowing their position; no other figure has them. */
     readonly unplaced: number;
-    /** Events that came out of order or again, where lines are gzip: then they are read. */
+    /**
+     * Events that came again, as bytes show, or out of order, too, where lines are gzip: then they
+     * are read.
+     */
     readonly disordered: number;
     /** Clients whose gzip could not be read; no other figure has them. */
     readonly unread: number;
@@ -92,7 +95,7 @@ export interface Books {
   readonly lost: number;
   /**
    * What came to a checked client again, and what came out of order; of clients that are not
-   * checked, where their lines are gzip, the second has both.
+   * checked the second has what came again, and what came out of order where their lines are gzip.
    */
   readonly doubled: number;
   readonly outOfOrder: number;

@@ -23,8 +23,10 @@ interface Open {
   bytes: number;
   readonly latencyUs: Histogram;
   readonly busyShares: number[];
-  parts: number;
 }
+
+/** The second that a process has reported last, before it reports any. */
+const NONE = -1;
 
 const NOTHING: Omit<Second, 'busyShares'> = {
   deliveries: 0,
@@ -36,28 +38,32 @@ const NOTHING: Omit<Second, 'busyShares'> = {
 
 /** Puts the slices of the processes together. */
 export class Seconds {
-  readonly #processes: number;
   readonly #open = new Map<number, Open>();
   readonly #closed: (Second | undefined)[] = [];
+  /** The second that each process has reported last. */
+  readonly #last: number[];
 
   constructor(processes: number) {
-    this.#processes = processes;
+    this.#last = Array.from({ length: processes }, () => NONE);
   }
 
-  /** The newest second that every process has reported. */
+  /** The newest second that every process has reported, or one after it. */
   get newest(): Second | undefined {
-    return this.#closed.at(-1);
+    const open = this.#open.get(Math.min(...this.#last));
+    return open === undefined ? undefined : secondOf(open);
   }
 
-  /** One process reports a second. */
+  /** One process reports a second, or what is left of the one that it has reported last. */
   add(nth: number, slice: Slice): void {
     const open = this.#open.get(slice.second) ?? this.#begin(slice.second);
     open.deliveries += slice.delivered;
     open.bytes += slice.bytes;
-    open.busyShares[nth] = slice.busyShare;
+    // What is left is too short to say how busy the process was.
+    if (this.#last[nth] !== slice.second) open.busyShares[nth] = slice.busyShare;
     addPacked(open.latencyUs, slice.packedUs);
-    open.parts++;
-    if (open.parts === this.#processes) this.#close(slice.second, open);
+    this.#last[nth] = slice.second;
+    const passed = Math.min(...this.#last);
+    for (const [second, one] of this.#open) if (second < passed) this.#close(second, one);
   }
 
   /**
@@ -66,27 +72,31 @@ export class Seconds {
    */
   end(): readonly Second[] {
     for (const [second, open] of this.#open) this.#close(second, open);
-    const none = { ...NOTHING, busyShares: Array.from({ length: this.#processes }, () => 0) };
+    const none = { ...NOTHING, busyShares: this.#last.map(() => 0) };
     return Array.from(this.#closed, (second) => second ?? none);
   }
 
   #begin(second: number): Open {
-    const busyShares = Array.from({ length: this.#processes }, () => 0);
-    const open = { deliveries: 0, bytes: 0, latencyUs: createHistogram(2), busyShares, parts: 0 };
+    const busyShares = this.#last.map(() => 0);
+    const open = { deliveries: 0, bytes: 0, latencyUs: createHistogram(2), busyShares };
     this.#open.set(second, open);
     return open;
   }
 
-  #close(second: number, { deliveries, bytes, latencyUs, busyShares }: Open): void {
+  #close(second: number, open: Open): void {
     this.#open.delete(second);
-    this.#closed[second] = {
-      deliveries,
-      bytes,
-      p50Ms: percentileMs(latencyUs, 50),
-      p99Ms: percentileMs(latencyUs, 99),
-      maxMs: percentileMs(latencyUs, 100),
-      busyShares,
-    };
-    latencyUs.destroy();
+    this.#closed[second] = secondOf(open);
+    open.latencyUs.destroy();
   }
+}
+
+function secondOf({ deliveries, bytes, latencyUs, busyShares }: Open): Second {
+  return {
+    deliveries,
+    bytes,
+    p50Ms: percentileMs(latencyUs, 50),
+    p99Ms: percentileMs(latencyUs, 99),
+    maxMs: percentileMs(latencyUs, 100),
+    busyShares,
+  };
 }

@@ -36,6 +36,8 @@ export class Slicer {
   readonly #latencyUs: Histogram;
   readonly #report: (slice: Slice) => void;
   #from: Flow & { readonly atUs: number };
+  /** The newest second that was reported. */
+  #newest = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /** Seconds count from `startUs`. `latencyUs` is emptied after each. */
@@ -50,34 +52,44 @@ export class Slicer {
     this.#latencyUs = latencyUs;
     this.#report = report;
     this.#from = { ...flow(), atUs: startUs };
-    this.#schedule(1);
+    this.#schedule();
   }
 
   /** Reports what there is of the last second, and ends. */
   end(): void {
     clearTimeout(this.#timer);
-    if (nowUs() - this.#from.atUs > REST_US) this.#cut();
+    if (nowUs() - this.#from.atUs > REST_US) this.#cut(this.#secondAt(this.#from.atUs));
+    else this.#cut(this.#newest);
   }
 
-  #schedule(boundary: number): void {
-    const waitMs = (this.#startUs + boundary * SECOND_US - nowUs()) / 1000;
+  #secondAt(us: number): number {
+    return Math.floor((us - this.#startUs) / SECOND_US);
+  }
+
+  /** Where the loop is held up for longer than a second, one slice covers all of it. */
+  #schedule(): void {
+    const second = this.#secondAt(this.#from.atUs);
+    const endUs = this.#startUs + (second + 1) * SECOND_US;
     this.#timer = setTimeout(
       () => {
-        this.#cut();
-        // Where the loop was held up for longer than a second, one slice covers all of it.
-        this.#schedule(Math.floor((nowUs() - this.#startUs) / SECOND_US) + 1);
+        // A timer may be early.
+        if (nowUs() >= endUs) this.#cut(second);
+        this.#schedule();
       },
-      Math.max(1, Math.ceil(waitMs)),
+      Math.max(1, Math.ceil((endUs - nowUs()) / 1000)),
     );
   }
 
-  #cut(): void {
+  #cut(second: number): void {
     const from = this.#from;
     const atUs = nowUs();
+    // Before the first event.
+    if (atUs <= from.atUs) return;
     const flow = this.#flow();
     this.#from = { ...flow, atUs };
+    this.#newest = second;
     this.#report({
-      second: Math.max(0, Math.round((from.atUs - this.#startUs) / SECOND_US)),
+      second,
       delivered: flow.delivered - from.delivered,
       bytes: flow.bytes - from.bytes,
       packedUs: packHistogram(this.#latencyUs),

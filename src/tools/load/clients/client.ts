@@ -8,6 +8,7 @@ import { openConnection, type ConnectionSink, type Target } from './connection.j
 import type { EventSink } from './encoding.js';
 import type { EventFormat } from './event-reader.js';
 import { nowUs } from '../books/clock.js';
+import { printable } from '../../../log-text.js';
 import { AnswerReader, type AnswerSink, type Head } from './http.js';
 import type { Ledger, ReportedGap } from '../books/ledger.js';
 import type { Role } from './mix.js';
@@ -69,6 +70,8 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   wasInHerd = false;
   herdBackAtUs = 0;
   herdCaughtUpAtUs = 0;
+  /** Why it was cut off since it subscribed; undefined where it was not, or books have it. */
+  cutOffFor: string | undefined;
   /** Bytes that came in this round, where its events are booked. */
   wireBytes = 0;
   protected readonly shared: SharedContext;
@@ -215,22 +218,24 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     if (this.#state === OVER) return;
     if (this.#state === RETURNING) {
       this.shared.tally.refusedReturns++;
-      this.#abandon();
+      this.abandon();
       setTimeout(() => this.#restart(), RETURN_PAUSE_MS).unref();
       return;
     }
+    const said = printable(reason);
+    if (this.isJoined) this.cutOffFor = said;
     this.stop();
-    this.shared.failed(this, reason);
+    this.shared.failed(this, said);
   }
 
   #restart(): void {
-    this.#abandon();
+    this.abandon();
     this.endCode = undefined;
     if (this.#state === RETURNING) this.reconnect();
   }
 
   /** Drops the connection and ignores what it still reports. */
-  #abandon(): void {
+  protected abandon(): void {
     const { socket } = this;
     this.socket = undefined;
     socket?.resetAndDestroy();
@@ -247,19 +252,26 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
       this.wireBytes += byteCount;
       if (this.role === 'normal') tally.checkedWireBytes += byteCount;
     }
+    this.#read(() => this.#answers.feed(buffer, 0, byteCount));
+    return this.readsOn;
+  }
+
+  #read(feed: () => void): void {
     try {
-      this.#answers.feed(buffer, 0, byteCount);
+      feed();
     } catch (error) {
-      tally.damaged++;
+      this.shared.tally.damaged++;
       this.fail(`the server sent what it should not: ${(error as Error).message}`);
     }
-    return this.readsOn;
   }
 
   closed(reason: string | undefined, socket: Socket): void {
     if (socket !== this.socket) return;
     this.socket = undefined;
-    if (!this.isOver) this.lost(reason ?? 'the server closed the connection');
+    if (this.isOver) return;
+    if (reason === undefined && this.#answers.endsWithConnection)
+      this.#read(() => this.#answers.end());
+    else this.lost(reason ?? 'the server closed the connection');
   }
 
   event(id: number, sequence: number, dueUs: number): void {

@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { connect, Socket } from 'node:net';
+import { LOAD_CONNECT_MS_MAX } from '../../../limits.js';
 
 /** Why a run has no figures; the message is for the user. */
 export class RunFailure extends Error {}
@@ -89,13 +90,20 @@ function localAddress(address: string, row: number): string | undefined {
 
 /**
  * Where the URL's server is: a connection that is dropped again finds out whether it listens, and
- * at which of the host's addresses. Throws {@link RunFailure} when it does not.
+ * at which of the host's addresses. Throws {@link RunFailure} when it does not, or is aborted.
  */
-export async function findTarget({ hostname, port, host, pathname, search }: URL): Promise<Target> {
+export async function findTarget(
+  { hostname, port, host, pathname, search }: URL,
+  signal?: AbortSignal,
+): Promise<Target> {
   const portNumber = port === '' ? 80 : Number(port);
   const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: portNumber });
+  const timer = setTimeout(
+    () => socket.destroy(new Error(`no answer in ${LOAD_CONNECT_MS_MAX / 1000} s`)),
+    LOAD_CONNECT_MS_MAX,
+  );
   try {
-    await once(socket, 'connect');
+    await once(socket, 'connect', signal === undefined ? {} : { signal });
     return {
       address: socket.remoteAddress!,
       port: portNumber,
@@ -103,10 +111,15 @@ export async function findTarget({ hostname, port, host, pathname, search }: URL
       path: pathname + search,
     };
   } catch (cause) {
+    // A reset would wait for the connect.
+    socket.destroy();
+    if (signal?.aborted === true)
+      throw new RunFailure('stopped before a client had connected', { cause });
     // Where several addresses were tried, the first failure is reported.
     const first = cause instanceof AggregateError ? (cause.errors[0] as Error) : (cause as Error);
     throw new RunFailure(`cannot connect to ${host}: ${first.message}`, { cause });
   } finally {
+    clearTimeout(timer);
     socket.resetAndDestroy();
   }
 }

@@ -1,5 +1,7 @@
 /** Reads the answers on one connection: HTTP/1.1 as a client needs it. */
 
+import { printable } from '../../../log-text.js';
+
 /** Status and headers of an answer. */
 export interface Head {
   readonly status: number;
@@ -44,8 +46,8 @@ export interface AnswerSink {
    */
   piece(bytes: Buffer, start: number, end: number, endsChunk: boolean): void;
   /**
-   * The answer is complete; `body` is what was collected. Not called for a body that ends with its
-   * connection.
+   * The answer is complete; `body` is what was collected. Not called for a body that is read as it
+   * arrives and ends with its connection.
    */
   complete(head: Head, body: Buffer): void;
 }
@@ -115,6 +117,16 @@ export class AnswerReader {
           this.#readTrailer(bytes[at++]!);
       }
     }
+  }
+
+  /** True when the answer that is collected has no length: the end of its connection ends it. */
+  get endsWithConnection(): boolean {
+    return this.#state === IN_BODY && this.#left === Infinity && !this.#isStreamed;
+  }
+
+  /** The connection was closed in order. Throws what the sink throws. */
+  end(): void {
+    if (this.endsWithConnection) this.#finish();
   }
 
   #readHead(bytes: Buffer, start: number, end: number): number {
@@ -233,8 +245,13 @@ function hexDigit(byte: number): number {
 function readHeadText(text: string): Head {
   const status = /^HTTP\/1\.[01] (\d{3})(?: |\r|$)/.exec(text)?.[1];
   if (status === undefined)
-    throw new Error(`this is not HTTP/1.1: ${JSON.stringify(text.slice(0, 100))}`);
+    throw new Error(`this is not HTTP/1.1: ${printable(JSON.stringify(text.slice(0, 100)))}`);
   return { status: Number(status), headers: new Headers(text) };
+}
+
+/** True when the server closes the connection after this answer. */
+export function isLast({ headers }: Head): boolean {
+  return /\bclose\b/i.test(headers.get('connection') ?? '');
 }
 
 /**
@@ -245,9 +262,9 @@ export function refusalText({ status }: Head, body: Buffer): string {
   const text = body.toString('utf8').trim();
   try {
     const { error } = JSON.parse(text) as { error: { code: string; message: string } };
-    return `${status} ${error.code}: ${error.message}`;
+    return printable(`${status} ${error.code}: ${error.message}`);
   } catch {
-    return text === '' ? String(status) : `${status}: ${text.slice(0, 200)}`;
+    return text === '' ? String(status) : `${status}: ${printable(text.slice(0, 200))}`;
   }
 }
 

@@ -29,6 +29,9 @@ export abstract class LineClient extends Client {
    */
   #readEvents = 0;
   #countedBytes = 0;
+  /** The same of the connections that it has dropped in this round. */
+  #readBefore = 0;
+  #countedBefore = 0;
   /** The line is gzip. */
   #gzip: GzipReader | undefined;
   /** An event has come on it. */
@@ -49,6 +52,8 @@ export abstract class LineClient extends Client {
     super.begin(ledger, bookRow);
     this.#readEvents = 0;
     this.#countedBytes = 0;
+    this.#readBefore = 0;
+    this.#countedBefore = 0;
     this.#disordered = 0;
     this.leftOffAt = Number.NaN;
   }
@@ -56,8 +61,12 @@ export abstract class LineClient extends Client {
   /** Subscribes again from its last event. */
   override comeBack(inHerd: boolean): boolean {
     const after = this.continuesAfterId;
+    const readEvents = this.#readEvents;
+    const countedBytes = this.#countedBytes;
     if (!super.comeBack(inHerd)) return false;
     this.leftOffAt = after;
+    this.#readBefore += readEvents;
+    this.#countedBefore += countedBytes;
     return true;
   }
 
@@ -169,7 +178,12 @@ export abstract class LineClient extends Client {
    * whole number, since framing is part of the bytes.
    */
   eventsAt(bytesPerEvent: number): number {
-    return this.#readEvents + (this.#countedBytes === 0 ? 0 : this.#countedBytes / bytesPerEvent);
+    return this.#readEvents + this.#countedBytes / bytesPerEvent;
+  }
+
+  /** The same of all its connections before this one. */
+  eventsBefore(bytesPerEvent: number): number {
+    return this.#readBefore + this.#countedBefore / bytesPerEvent;
   }
 
   /** All events that it must have before it counts as subscribed have come. */

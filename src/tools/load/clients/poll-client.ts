@@ -6,7 +6,7 @@
 import { Client, type SharedContext } from './client.js';
 import { EventReader } from './event-reader.js';
 import { authorizationField } from './connection.js';
-import { refusalText, withParameters, type Head } from './http.js';
+import { isLast, refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
 
 /** Events an answer may have. */
@@ -34,6 +34,7 @@ export class PollClient extends Client {
   /** From the moment a poll is due until its answer is complete. */
   #isPolling = false;
   #lostInARow = 0;
+  /** Until its poll is sent again. */
   #pause: NodeJS.Timeout | undefined;
 
   constructor(row: number, role: Role, shared: SharedContext, isLong: boolean) {
@@ -84,6 +85,7 @@ export class PollClient extends Client {
     const { status, headers } = head;
     this.#lostInARow = 0;
     tally.answers++;
+    if (isLast(head)) this.abandon();
     if (status === 503 || status === 429) {
       this.#refused(head, body);
       return;
@@ -119,7 +121,8 @@ export class PollClient extends Client {
    * sent again.
    */
   protected override lost(reason: string): void {
-    if (!this.#isPolling) return;
+    // In a pause no poll is under way: the next needs a connection of its own.
+    if (!this.#isPolling || this.#pause !== undefined) return;
     this.shared.tally.lostPolls++;
     this.#lostInARow++;
     if (!this.isJoined || this.#lostInARow > RECONNECTS) this.fail(reason);
@@ -129,11 +132,16 @@ export class PollClient extends Client {
   /** Its poll was lost with the connection. */
   protected override reconnect(): void {
     clearTimeout(this.#pause);
+    this.#pause = undefined;
     this.#isPolling = true;
     this.#request();
   }
 
   #later(delayMs: number): void {
-    this.#pause = setTimeout(() => this.#request(), delayMs).unref();
+    clearTimeout(this.#pause);
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      this.#request();
+    }, delayMs).unref();
   }
 }

@@ -145,8 +145,13 @@ function auditCounted(
       unplaced++;
       continue;
     }
-    const before = wasAway ? countUpTo(sortedIds, client.leftOffAt) : 0;
-    const given = Math.min(count, before + Math.round(client.eventsAt(eventBytes)));
+    // What came again after a position that it had passed is no event more.
+    const before = wasAway
+      ? Math.min(client.eventsBefore(eventBytes), countUpTo(sortedIds, client.leftOffAt))
+      : 0;
+    const came = Math.round(before + client.eventsAt(eventBytes));
+    const given = Math.min(count, came);
+    disordered += came - given;
     const missing = count - given;
     const reported =
       missing === 0 || client.gaps.length === 0

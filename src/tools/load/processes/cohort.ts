@@ -168,7 +168,12 @@ export class Cohort implements SharedContext {
     this.#slowLedger.close();
     this.#failures = new Map();
     this.#cutOff = { slow: 0, stalled: 0 };
-    this.#clients = this.#clients.filter(({ isOver }) => !isOver);
+    // Who was cut off since it subscribed, and is in no books yet, is owed this round's events.
+    this.#clients = this.#clients.filter(
+      ({ isOver, cutOffFor }) => !isOver || cutOffFor !== undefined,
+    );
+    for (const client of this.#clients)
+      if (client.cutOffFor !== undefined) this.failed(client, client.cutOffFor);
     const normal = this.#clients.filter(({ role }) => role === 'normal');
     const slow = this.#clients.filter(({ role }) => role === 'slow');
     const share = this.#arePolls ? 1 : checkedShare;
@@ -247,6 +252,7 @@ export class Cohort implements SharedContext {
       },
       published,
     );
+    for (const client of this.#clients) client.cutOffFor = undefined;
     return {
       ...balance,
       lagMs: { p99: lagMs(this.#lag.percentile(99)), max: lagMs(this.#lag.max) },

@@ -1,7 +1,7 @@
 /** The beginning of the report: its verdict and its most important figures. */
 
 import type { Figure, Tone } from '../../report/page.js';
-import { decimal, duration, percent, rough, size } from '../../report/words.js';
+import { count, decimal, duration, percent, rough, size } from '../../report/words.js';
 import type { LoadReport } from './report.js';
 
 /** The outcome in words. */
@@ -37,11 +37,23 @@ export function verdictOf(report: LoadReport): { readonly text: string; readonly
     ...(report.doubled > 0 ? [`${decimal(report.doubled)} arrived twice`] : []),
     ...(report.outOfOrder > 0 ? [`${decimal(report.outOfOrder)} arrived out of order`] : []),
   ];
-  const text =
-    faults.length === 0
-      ? 'The server went away before the end; until then every event arrived once and in order.'
-      : `Of ${decimal(report.expected)} expected deliveries, ${faults.join(', ')}.`;
-  return { text, tone: 'bad' };
+  if (faults.length > 0)
+    return {
+      text: `Of ${decimal(report.expected)} expected deliveries, ${faults.join(', ')}.`,
+      tone: 'bad',
+    };
+  const { gaveUp, unknownClients } = report;
+  if (gaveUp !== null)
+    return {
+      text: `Publishing ended before its time (${gaveUp}); until then every event arrived once and in order.`,
+      tone: 'bad',
+    };
+  return {
+    text:
+      `What ${count(unknownClients, 'client', 'clients')} received is not known; ` +
+      'to all others every event arrived once and in order.',
+    tone: 'warning',
+  };
 }
 
 /** From this share of a core for each process the server is at its limit. */

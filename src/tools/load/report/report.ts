@@ -31,10 +31,14 @@ export interface LoadReport {
   /** From the first connect until all clients had subscribed. */
   readonly connectSeconds: number;
   /**
-   * True when at least one event was published, every one came to every client once and in order,
-   * and the server stayed.
+   * True when at least one event was published, it is known that every one came to every client
+   * once and in order, and the server stayed.
    */
   readonly flawless: boolean;
+  /** Why publishing ended before its time; null where it did not. */
+  readonly gaveUp: string | null;
+  /** Clients that are in no figure, since it is not known what they received. */
+  readonly unknownClients: number;
   /** Events that the server took. */
   readonly published: number;
   /** Published events times clients, without those that are stalled or slow: `mix` has them. */
@@ -170,11 +174,16 @@ export function reportOf(settings: LoadSettings, outcome: Outcome): LoadReport {
     checkedClients: books.checkedClients,
     ratePerSecond: settings.ratePerSecond,
     sizeBytes: settings.sizeBytes,
-    durationSeconds: outcome.wasStopped ? publishSecondsOf(outcome) : settings.durationMs / 1000,
+    durationSeconds:
+      outcome.wasStopped || outcome.gaveUp !== undefined
+        ? publishSecondsOf(outcome)
+        : settings.durationMs / 1000,
     pollIntervalSeconds:
       settings.transport === 'short-poll' ? settings.pollIntervalMs / 1000 : null,
     connectSeconds: rounded(outcome.connectSeconds),
     flawless: isFlawless(outcome),
+    gaveUp: outcome.gaveUp ?? null,
+    unknownClients: unknownClientsOf(outcome),
     published: books.published,
     expected: books.expected,
     delivered: books.delivered,
@@ -253,15 +262,19 @@ export function percentilesFor(values: number): number[] {
   return [...curve.map((percentile) => Number(percentile.toFixed(6))), 100];
 }
 
-function isFlawless({ books, gaveUp }: Outcome): boolean {
-  const { published, expected, delivered, doubled, outOfOrder, unreadClients } = books;
+function unknownClientsOf({ books }: Outcome): number {
+  return books.unreadClients + books.unplacedClients;
+}
+
+function isFlawless(outcome: Outcome): boolean {
+  const { published, expected, delivered, doubled, outOfOrder } = outcome.books;
   return (
-    unreadClients === 0 &&
+    unknownClientsOf(outcome) === 0 &&
     published > 0 &&
     delivered === expected &&
     doubled === 0 &&
     outOfOrder === 0 &&
-    gaveUp === undefined
+    outcome.gaveUp === undefined
   );
 }
 

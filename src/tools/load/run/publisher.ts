@@ -14,7 +14,7 @@ import {
 } from '../clients/connection.js';
 import { nowUs } from '../books/clock.js';
 import { STAMP_BYTES, eventData, stampEvent } from '../clients/event.js';
-import { AnswerReader, refusalText, type AnswerSink, type Head } from '../clients/http.js';
+import { AnswerReader, isLast, refusalText, type AnswerSink, type Head } from '../clients/http.js';
 import { createHistogram, recordUs } from '../books/histogram.js';
 import { Published } from '../books/published.js';
 
@@ -186,6 +186,8 @@ export class Publisher {
     this.#connections.delete(connection);
     const at = this.#free.indexOf(connection);
     if (at >= 0) this.#free.splice(at, 1);
+    // This process has dropped it: its publish stays unanswered, which is not the server's doing.
+    if (this.#isClosed) return;
     if (wasInFlight) {
       this.#inFlight--;
       this.#count(this.unanswered, reason);
@@ -281,16 +283,21 @@ class Connection implements ConnectionSink, AnswerSink {
   }
 
   bytes(buffer: Buffer, byteCount: number): boolean {
+    this.#read(() => this.#answers.feed(buffer, 0, byteCount));
+    return true;
+  }
+
+  #read(feed: () => void): void {
     try {
-      this.#answers.feed(buffer, 0, byteCount);
+      feed();
     } catch (error) {
       this.#broken = (error as Error).message;
       this.drop();
     }
-    return true;
   }
 
   closed(reason: string | undefined): void {
+    if (reason === undefined && this.#broken === undefined) this.#read(() => this.#answers.end());
     this.#publisher.closed(
       this,
       this.#isOpen,
@@ -313,6 +320,7 @@ class Connection implements ConnectionSink, AnswerSink {
     this.freeSinceUs = nowUs();
     if (sequence === NOTHING) throw new Error('an answer came without a request');
     this.#publisher.answer(sequence, head, body);
-    this.#publisher.freed(this);
+    if (this.#socket.destroyed || isLast(head)) this.drop();
+    else this.#publisher.freed(this);
   }
 }

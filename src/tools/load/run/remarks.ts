@@ -37,7 +37,7 @@ export function remarksOn({
     ...(books.unplacedClients === 0
       ? []
       : [
-          `${books.unplacedClients} clients reconnected without knowing their position; what they received is in no figure`,
+          `${books.unplacedClients} clients reconnected without knowing their position, or the server does not answer publishes with ids: what they received was not checked and is in no figure; --check 100% reads it`,
         ]),
     ...(compress && books.uncompressedLines > 0
       ? [

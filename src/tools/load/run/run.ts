@@ -32,6 +32,7 @@ export class Run {
   #round: Round | undefined;
   /** How often `stop` was called. */
   #stops = 0;
+  readonly #stopped = new AbortController();
 
   constructor(settings: LoadSettings) {
     this.#settings = settings;
@@ -57,6 +58,7 @@ export class Run {
    */
   stop(): void {
     this.#stops++;
+    this.#stopped.abort();
     if (this.#round !== undefined) this.#round.stop();
     // It fails where the run has failed already.
     else void this.#fleet?.halt().catch(() => {});
@@ -77,11 +79,13 @@ export class Run {
       serverPid,
     } = this.#settings;
     const { sizeBytes, ratePerSecond, publishKey, subscribeKey } = this.#settings;
-    const target = { ...(await findTarget(new URL(url))), key: subscribeKey };
+    const { signal } = this.#stopped;
+    const target = { ...(await findTarget(new URL(url), signal)), key: subscribeKey };
     // Quick only while there are few connections.
     const meter = new ProcessMeter(target, serverPid);
     this.meter = meter;
-    const publishTarget = publishUrl === undefined ? target : await findTarget(new URL(publishUrl));
+    const publishTarget =
+      publishUrl === undefined ? target : await findTarget(new URL(publishUrl), signal);
     const fleet = await Fleet.start({
       target,
       transport,
