@@ -917,9 +917,14 @@ export const NATS_SERVERS_MAX = 16;
 
 /**
  * Time a server that ends waits for its log to be closed, ms; what was acknowledged is kept before.
- * A log that is still being opened has acknowledged nothing. log/close-log.ts
+ * log/close-log.ts
  */
 export const LOG_CLOSE_MS_MAX = 5_000;
+
+/**
+ * The same for a log that is still being opened, ms: it has acknowledged nothing.
+ * server/log-life.ts
+ */
 export const LOG_OPENING_CLOSE_MS_MAX = 500;
 
 /**

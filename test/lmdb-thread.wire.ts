@@ -109,30 +109,3 @@ test('with async: what such a commit left out is written when the log is up, and
   expect(kept.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6]);
   await log.close();
 });
-
-test('with async: what comes behind a deletion that waits for its commit is not answered before it', async () => {
-  await open({ durability: 'async' });
-  append(events('a1'));
-  failAfterHalf();
-  await until('the log is down', () => !isUp());
-  // The deletion comes while the log recovers, and the event in the moment in which it is up.
-  vi.spyOn(Store.prototype, 'settle').mockImplementationOnce(() => {
-    append([{ channel: 'a', isDeletion: true }]);
-  });
-  const push = told.push.bind(told);
-  told.push = (...messages) => {
-    const count = push(...messages);
-    const [message] = messages;
-    if (message?.kind === 'state' && message.state.isUp) append(events('b1'));
-    return count;
-  };
-  await until('all are answered', () => answers().length === 3);
-  const [, deletion, event] = answers();
-  thread.take({ kind: 'close' });
-  await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
-  const log = await openLmdbLog(directory);
-  const { events: kept } = await readAll(log, ['a', 'b']);
-  expect([deletion, event]).toEqual(['1: 2', '1: 3']);
-  expect(kept.map(({ id, channel }) => [id, channel])).toEqual([[3, 'b']]);
-  await log.close();
-});

@@ -337,6 +337,7 @@ describe('a host that answers nothing', () => {
     const { values } = parseLoadOptions(['--url', 'http://192.0.2.1:81/c'], {
       env: {},
       fileLimit: undefined,
+      readFile: () => '',
     });
     const run = new Run(values);
     const going = run.go();
