@@ -23,6 +23,15 @@ export const SYSTEM_CLOCK: Clock = {
 };
 
 /**
+ * What the wall clock says, but never more than has gone by since this was called: one that is set
+ * ahead for a while makes nothing old.
+ */
+export function steadyWall(clock: Pick<Clock, 'wallMs' | 'nowMs'>): () => number {
+  const beganMs = clock.wallMs() - clock.nowMs();
+  return () => Math.min(clock.wallMs(), beganMs + clock.nowMs());
+}
+
+/**
  * Runs `task` after `delayMs` without what was waited for; returns its cancellation. When the loop
  * was held for longer, what has come meanwhile is read first: timers come before sockets.
  */

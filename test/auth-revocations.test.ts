@@ -6,11 +6,15 @@ import { REVOCATIONS_MAX } from '../src/limits.js';
 
 const DAY_MS = 86_400_000;
 let nowMs = 0;
+/** How far the wall clock is set ahead. */
+let aheadMs = 0;
 beforeEach(() => {
   nowMs = 1_800_000_000_500;
+  aheadMs = 0;
 });
 
-const revocations = (lifetimeMs = DAY_MS): Revocations => new Revocations(lifetimeMs, () => nowMs);
+const revocations = (lifetimeMs = DAY_MS): Revocations =>
+  new Revocations(lifetimeMs, { wallMs: () => nowMs + aheadMs, nowMs: () => nowMs });
 const issued = (user: string | undefined, issuedAtMs: number | undefined): Rights =>
   makeRights({ user, credential: 'x', grants: {}, issuedAtMs });
 
@@ -72,6 +76,16 @@ test('it is held for as long as a ticket may live where tokens live for less', (
   table.revoke('ann');
   nowMs += 3_600_000;
   expect(table.size).toBe(1);
+});
+
+test('a clock that is ahead for a while forgets nobody', () => {
+  const table = revocations();
+  const iat = nowMs;
+  table.revoke('ann');
+  aheadMs = 365 * DAY_MS;
+  expect(table.size).toBe(1);
+  aheadMs = 0;
+  expect(() => table.check(issued('ann', iat))).toThrow(REVOKED);
 });
 
 test('one that was given for an earlier time is dropped with those before it', () => {

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { CommitLock } from '../dist/log/lmdb/commit-lock.js';
 import { EndGate } from '../dist/log/lmdb/end-gate.js';
 import { LogThread } from '../dist/log/lmdb/log-thread.js';
-import type { FromThread, ThreadData } from '../dist/log/lmdb/messages.js';
+import type { Answer, FromThread, Question, ThreadData } from '../dist/log/lmdb/messages.js';
 import { packedBytes, packEntries } from '../dist/log/lmdb/packing.js';
 import { Store } from '../dist/log/lmdb/store.js';
 import { isDeletion, type NewEntry } from '../src/core/event.js';
@@ -108,4 +108,31 @@ test('with async: what such a commit left out is written when the log is up, and
   const { events: kept } = await readAll(log, ['a', 'b', 'c', 'd', 'e']);
   expect(kept.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6]);
   await log.close();
+});
+
+test('a clock that is ahead for a while removes no revocation', async () => {
+  await open();
+  const hourMs = 3_600_000;
+  const ask = async (number: number, question: Question): Promise<Answer | undefined> => {
+    thread.take({ kind: 'ask', number, question });
+    const find = () => told.find((one) => one.kind === 'answer' && one.number === number);
+    await until('it is answered', () => find() !== undefined);
+    return (find() as Extract<FromThread, { kind: 'answer' }>).answer;
+  };
+  const untilMs = Date.now() + hourMs;
+  const row = { kind: 'revocation', key: 'ann', value: '1', untilMs };
+  await ask(1, { kind: 'put row', row });
+  const sweep = vi.spyOn(Store.prototype, 'sweep');
+  const aheadMs = Date.now() + 24 * hourMs;
+  const ahead = vi.spyOn(Date, 'now').mockImplementation(() => aheadMs);
+  append(events('a1'));
+  thread.take({ kind: 'policies', policies: [] });
+  await until('it looks for what is over', () =>
+    sweep.mock.calls.some(([nowMs]) => nowMs === aheadMs),
+  );
+  ahead.mockRestore();
+  expect(await ask(2, { kind: 'rows', rowKind: 'revocation' })).toEqual({
+    kind: 'rows',
+    rows: [row],
+  });
 });

@@ -244,6 +244,7 @@ class SharedRows {
 describe('revocations that are kept', () => {
   const DAY_MS = 86_400_000;
   const NOW_MS = 1_800_000_000_000;
+  const CLOCK = { wallMs: () => NOW_MS, nowMs: () => 0 };
   const isRevoked = (table: Revocations, user: string, issuedAtMs = NOW_MS - 1_000): boolean => {
     try {
       table.check(makeRights({ user, credential: 'x', grants: {}, issuedAtMs }));
@@ -254,7 +255,7 @@ describe('revocations that are kept', () => {
     }
   };
   const tableOn = async (shared: SharedRows) => {
-    const table = new Revocations(DAY_MS, () => NOW_MS);
+    const table = new Revocations(DAY_MS, CLOCK);
     const heard: Revocation[] = [];
     await table.keepIn(new KeptRevocations(shared.member(), (one) => heard.push(one)));
     return { table, heard };
@@ -301,7 +302,7 @@ describe('revocations that are kept', () => {
   });
 
   test('without a log that keeps there is nothing to wait for', () => {
-    const table = new Revocations(DAY_MS, () => NOW_MS);
+    const table = new Revocations(DAY_MS, CLOCK);
     table.revoke('ada');
     expect(table.keep('ada')).toBeUndefined();
   });

@@ -3,6 +3,7 @@
  * is dropped when nothing that it refuses can still be valid, and for no other reason: a full table
  * refuses the next revocation.
  */
+import { steadyWall, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { asError, HoldlineError } from '../errors.js';
 import { CLOCK_TOLERANCE_MS, REVOCATIONS_MAX, TICKET_LIFETIME_MS_MAX } from '../limits.js';
 import type { Rights } from './rights.js';
@@ -24,14 +25,17 @@ export interface RevocationStore {
 export class Revocations {
   #store: RevocationStore | undefined;
   readonly #keptMs: number;
-  readonly #nowMs: () => number;
+  readonly #clock: Pick<Clock, 'wallMs'>;
+  /** For what is dropped: a clock that is ahead for a while forgets nobody. */
+  readonly #steadyMs: () => number;
   /** By user, in the order in which they were set; one set for an earlier time stays longer. */
   readonly #notBeforeMs = new Map<string, number>();
 
   /** `lifetimeMs`: the longest time from the issue of a token to its end. */
-  constructor(lifetimeMs: number, nowMs: () => number = Date.now) {
+  constructor(lifetimeMs: number, clock: Pick<Clock, 'wallMs' | 'nowMs'> = SYSTEM_CLOCK) {
     this.#keptMs = Math.max(lifetimeMs, TICKET_LIFETIME_MS_MAX) + 2 * CLOCK_TOLERANCE_MS;
-    this.#nowMs = nowMs;
+    this.#clock = clock;
+    this.#steadyMs = steadyWall(clock);
   }
 
   /** Users that are revoked. */
@@ -44,7 +48,7 @@ export class Revocations {
    * Refuses what was issued to the user until `notBeforeMs`, which never goes back. False when it
    * was refused already. Throws HOLDLINE_REVOCATIONS_FULL.
    */
-  revoke(user: string, notBeforeMs: number = this.#nowMs()): boolean {
+  revoke(user: string, notBeforeMs: number = this.#clock.wallMs()): boolean {
     this.#dropOld();
     const before = this.#notBeforeMs.get(user);
     if (before !== undefined && before >= notBeforeMs) return false;
@@ -108,7 +112,7 @@ export class Revocations {
   }
 
   #dropOld(): void {
-    const untilMs = this.#nowMs() - this.#keptMs;
+    const untilMs = this.#steadyMs() - this.#keptMs;
     for (const [user, notBeforeMs] of this.#notBeforeMs) {
       if (notBeforeMs >= untilMs) return;
       this.#notBeforeMs.delete(user);

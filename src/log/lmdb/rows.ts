@@ -1,4 +1,5 @@
 /** What is kept beside the events in the tables of a log, such as revocations. */
+import { steadyWall, SYSTEM_CLOCK } from '../../clock.js';
 import type { LogRow } from '../../core/event-log.js';
 import { HoldlineError } from '../../errors.js';
 import { LOG_ROWS_MAX } from '../../limits.js';
@@ -23,6 +24,9 @@ export function putRow({ rows }: Tables, row: LogRow): void {
   void rows.put(key, Buffer.from(JSON.stringify(row)));
 }
 
+/** A clock that is ahead for a while takes no row: what it removes does not come back with it. */
+const wallMs = steadyWall(SYSTEM_CLOCK);
+
 /** What is looked at in one step. */
 const ROWS_PER_STEP = 500;
 
@@ -31,11 +35,12 @@ export class RowSweep {
   #after: Buffer | undefined;
 
   /** Returns how many went; no more than `most`. */
-  step({ rows }: Tables, nowMs: number, most: number): number {
+  step({ rows }: Tables, most: number): number {
     const limit = Math.min(ROWS_PER_STEP, most);
     const start = this.#after === undefined ? {} : { start: this.#after, exclusiveStart: true };
     const seen = [...rows.getRange({ ...start, limit })];
     this.#after = seen.length < limit ? undefined : seen.at(-1)?.key;
+    const nowMs = wallMs();
     let gone = 0;
     for (const { key, value } of seen)
       if ((JSON.parse(value.toString()) as LogRow).untilMs <= nowMs) {

@@ -256,7 +256,7 @@ export class Store {
       gone += this.#forgetting.wholeLog(change, nowMs, most - gone);
       gone += this.#sweepChannels(change, nowMs, most - gone);
       gone += forgetReceipts(change.tables, nowMs, most - gone);
-      gone += this.#rowSweep.step(change.tables, nowMs, most - gone);
+      gone += this.#rowSweep.step(change.tables, most - gone);
       return gone > 0 || isSetBack;
     });
     return gone >= most;
