@@ -136,3 +136,33 @@ test('a clock that is ahead for a while removes no revocation', async () => {
     rows: [row],
   });
 });
+
+test('with async: what comes behind a deletion that waits for its commit is not answered before it', async () => {
+  await open({ durability: 'async' });
+  append(events('a1'));
+  failAfterHalf();
+  await until('the log is down', () => !isUp());
+  // The deletion comes while the log recovers, and the event in the moment in which it is up.
+  vi.spyOn(Store.prototype, 'settle').mockImplementationOnce(() => {
+    append([{ channel: 'a', isDeletion: true }]);
+  });
+  const push = told.push.bind(told);
+  told.push = (...messages) => {
+    const count = push(...messages);
+    const [message] = messages;
+    if (message?.kind === 'state' && message.state.isUp) append(events('b1'), events('b2'));
+    return count;
+  };
+  await until('all are answered', () => answers().length === 4);
+  thread.take({ kind: 'close' });
+  await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
+  const log = await openLmdbLog(directory);
+  const { events: kept } = await readAll(log, ['a', 'b']);
+  // The event before, the deletion, and the two behind it.
+  expect(answers()).toEqual(['1: 1', '1: 2', '1: 3', '2: 4']);
+  expect(kept.map(({ id, channel }) => [id, channel])).toEqual([
+    [3, 'b'],
+    [4, 'b'],
+  ]);
+  await log.close();
+});
