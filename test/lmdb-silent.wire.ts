@@ -1,9 +1,10 @@
 /** A log on disk whose thread hangs in a write, as it does where the disk hangs. */
 import { closeSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { loadLogLibc } from '../dist/log/lmdb/libc.js';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
+import { PendingAppends } from '../dist/log/lmdb/pending-appends.js';
 import type { LoggedEntry, NewEntry } from '../src/core/event.js';
 import { LOG_SILENT_MS_MAX } from '../src/limits.js';
 import { deletion, events, namesOf, readAll } from './log-contract.js';
@@ -90,4 +91,13 @@ test('a commit that takes long, and is done in time, is nothing', async () => {
   expect(await ids).toEqual([1]);
   await clock.run(LOG_SILENT_MS_MAX);
   expect([log.state.isUp, faults]).toEqual([true, []]);
+});
+
+test('a thread that answers out of order is not believed: what it has is unknown, and the log down', async () => {
+  const settle = vi.spyOn(PendingAppends.prototype, 'settle').mockReturnValueOnce(false);
+  await expect(append(events('a1'))).rejects.toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
+  settle.mockRestore();
+  expect(log.state.isUp).toBe(false);
+  expect(faults[0]).toContain('out of order');
+  await expect(append(events('a2'))).rejects.toMatchObject({ code: 'HOLDLINE_LOG_UNAVAILABLE' });
 });

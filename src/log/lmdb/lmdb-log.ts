@@ -246,8 +246,11 @@ export class LmdbLog implements EventLog {
         return;
       case 'committed':
         this.#figures = message.figures;
-        if (!this.#appends.settle(message.appends))
-          this.#fault('the thread of the log answered out of order');
+        if (this.#appends.settle(message.appends)) return;
+        this.#fault('the thread of the log answered out of order');
+        // Nobody knows the ids of the rest: it is never settled, which keeps the log down as long
+        // as there is this thread.
+        this.#giveUp();
         return;
       case 'refused':
         this.#appends.refuse(message.sequences, errorOf(message.failure));

@@ -38,6 +38,7 @@ export class PendingAppends {
   readonly #hand: (entries: readonly LoggedEntry[]) => void;
   #turn: PendingAppend[] = [];
   #sent: PendingAppend[] = [];
+  #entries = 0;
   #sequence = 0;
   /** Sequence of the last that was rejected though it may be committed. */
   #givenUp = 0;
@@ -53,12 +54,9 @@ export class PendingAppends {
     this.#hand = hand;
   }
 
-  /** Entries that were not answered yet. */
+  /** Entries that were asked for and have no ids yet. */
   get entries(): number {
-    let count = 0;
-    for (const { entries } of this.#turn) count += entries.length;
-    for (const { entries } of this.#sent) count += entries.length;
-    return count;
+    return this.#entries;
   }
 
   /** True while the thread has some. */
@@ -89,6 +87,7 @@ export class PendingAppends {
         untilMs: this.#clock.wallMs() + IDEMPOTENCY_MS,
       };
       const sequence = ++this.#sequence;
+      this.#entries += entries.length;
       this.#turn.push({ sequence, entries, bytes, receipt, resolve, reject });
     });
   }
@@ -115,18 +114,22 @@ export class PendingAppends {
 
   /** What was not sent after all. */
   rejectTurn(error: HoldlineError): void {
-    for (const { reject } of this.#turn.splice(0)) reject(error);
+    this.#reject(this.#turn.splice(0), error);
   }
 
-  /** Hands over what is committed, then answers. False if the thread skipped one. */
+  /**
+   * Hands over what is committed, then answers. False if the thread skipped one: what comes from
+   * there on is left, since nobody knows its ids.
+   */
   settle(committed: readonly Committed[]): boolean {
     const logged: LoggedEntry[] = [];
     const answers: { readonly append: PendingAppend; readonly ids: readonly number[] }[] = [];
     for (const { sequence, firstId } of committed) {
       const append = this.#sent[0];
-      if (append?.sequence !== sequence) return false;
+      if (append?.sequence !== sequence) break;
       this.#sent.shift();
       const { entries, receipt } = append;
+      this.#entries -= entries.length;
       for (const [index, entry] of entries.entries())
         logged.push(loggedEntry(entry, firstId + index));
       this.lastId = firstId + entries.length - 1;
@@ -135,7 +138,7 @@ export class PendingAppends {
     }
     if (logged.length > 0) this.#hand(logged);
     for (const { append, ids } of answers) append.resolve(ids);
-    return true;
+    return answers.length === committed.length;
   }
 
   #keep({ key, digest, subscribers, untilMs }: NewReceipt, firstId: number, count: number): void {
@@ -157,7 +160,7 @@ export class PendingAppends {
       id += entries.length;
     }
     this.settle(committed);
-    for (const { reject } of this.#sent.splice(0)) reject(error);
+    this.#reject(this.#sent.splice(0), error);
     // Ids that were leased, and that nobody gets.
     this.lastId = Math.max(this.lastId, newestId);
   }
@@ -175,7 +178,15 @@ export class PendingAppends {
     const refused = new Set(sequences);
     const gone = this.#sent.filter(({ sequence }) => refused.has(sequence));
     this.#sent = this.#sent.filter(({ sequence }) => !refused.has(sequence));
-    for (const { reject } of gone) reject(error);
+    this.#reject(gone, error);
+  }
+
+  /** What has left the queues without ids. */
+  #reject(gone: readonly PendingAppend[], error: HoldlineError): void {
+    for (const { entries, reject } of gone) {
+      this.#entries -= entries.length;
+      reject(error);
+    }
   }
 }
 
