@@ -79,15 +79,31 @@ export class Appends {
     return [first as Ack, ...rest];
   }
 
-  async #checkRepeat(firstId: number, { digest }: RequestKey): Promise<void> {
+  /**
+   * NATS has had this key: for this request, or for another one. A server that was cut off may name
+   * a message that its cluster never had, or has given to another: that is no repeat.
+   */
+  async #checkRepeat(firstId: number, { key, digest }: RequestKey): Promise<void> {
     let stored;
+    let isForgotten = false;
     try {
       stored = await this.#manager.streams.getMessage(this.#stream, { seq: firstId });
+      if (stored === null) {
+        const { state } = await this.#manager.streams.info(this.#stream);
+        isForgotten = firstId < state.first_seq;
+      }
     } catch (error) {
       throw unavailable(error);
     }
     const mark = markOf(stored?.header);
-    if (mark === undefined || mark.digest === digest) return;
+    if (mark?.key !== key) {
+      if (isForgotten) return;
+      throw new HoldlineError(
+        'HOLDLINE_OUTCOME_UNKNOWN',
+        `NATS says that it has this request as ${firstId}, and has something else there; repeat it`,
+      );
+    }
+    if (mark.digest === digest) return;
     throw new HoldlineError(
       'HOLDLINE_IDEMPOTENCY_MISMATCH',
       'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',

@@ -133,7 +133,8 @@ export function parseCapacityOptions(
 ): { readonly values: CapacitySettings; readonly warnings: readonly string[] } {
   const { values, given, warnings } = parseOptions('capacity', CAPACITY_OPTIONS, args, env);
   const { profileFile, compress, transport, lines } = values;
-  const unused = OF_MEASURING.find((setting) => given.has(setting));
+  // A variable may be there for other runs.
+  const unused = OF_MEASURING.find((setting) => given.get(setting)?.startsWith('--') === true);
   if (profileFile !== undefined && unused !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',

@@ -1,0 +1,57 @@
+/** What counts as a repeat of a request: what NATS says, and what is there. */
+import type { JetStreamManager, StoredMsg } from '@nats-io/jetstream';
+import { expect, test } from 'vitest';
+import { Appends } from '../src/log/nats/appends.js';
+import type { Publisher } from '../src/log/nats/publisher.js';
+import { messageOf } from '../src/log/nats/record.js';
+import { Subjects } from '../src/log/nats/subjects.js';
+
+const ENTRY = { channel: 'a', type: undefined, data: Buffer.from('x'), json: false };
+const REQUEST = { key: 'k', digest: 'd', subscribers: 0 };
+const SUBJECTS = new Subjects('holdline');
+const ID = 7;
+
+/** A message of the stream, of a request or of none. */
+function stored(request?: { readonly key: string; readonly digest: string }): StoredMsg {
+  const mark = { index: 0, count: 1, firstId: 0, subscribers: 0 };
+  const { headers } = messageOf(
+    ENTRY,
+    'id',
+    SUBJECTS,
+    request === undefined ? undefined : { ...request, ...mark },
+  );
+  return { header: headers } as unknown as StoredMsg;
+}
+
+/** Appends once where NATS says that it has the message as ID, and has this there. */
+async function outcome(there: StoredMsg | null, firstId = 1): Promise<unknown> {
+  const publisher = {
+    publish: async () => [{ id: ID, isRepeat: true, isResent: false }],
+  } as unknown as Publisher;
+  const manager = {
+    streams: {
+      getMessage: async () => there,
+      info: async () => ({ state: { first_seq: firstId } }),
+    },
+  } as unknown as JetStreamManager;
+  const appends = new Appends(publisher, manager, 'S', SUBJECTS);
+  return appends
+    .append([ENTRY], REQUEST)
+    .catch((error: unknown) => (error as { code: string }).code);
+}
+
+test.each([
+  ['the same request', stored(REQUEST), 1, { ids: [ID], isRepeat: true }],
+  [
+    'another request with its key',
+    stored({ ...REQUEST, digest: 'e' }),
+    1,
+    'HOLDLINE_IDEMPOTENCY_MISMATCH',
+  ],
+  ['the request of another key', stored({ ...REQUEST, key: 'l' }), 1, 'HOLDLINE_OUTCOME_UNKNOWN'],
+  ['an event without a key', stored(), 1, 'HOLDLINE_OUTCOME_UNKNOWN'],
+  ['nothing', null, 1, 'HOLDLINE_OUTCOME_UNKNOWN'],
+  ['nothing any more', null, ID + 1, { ids: [ID], isRepeat: true }],
+])('a message that NATS says it has is %s', async (_name, there, firstId, expected) => {
+  expect(await outcome(there, firstId)).toEqual(expected);
+});
