@@ -239,9 +239,12 @@ async function startNchan(): Promise<Running> {
   });
   const hasWorker = async (): Promise<number> => {
     await listening(port, START_DEADLINE_MS);
-    const [worker] = childPids(child.pid);
-    if (worker === undefined) throw new Error('nginx listens but has no worker');
-    return worker;
+    // The master listens before it starts its worker.
+    for (const untilMs = performance.now() + START_DEADLINE_MS; ; await sleepMs(10)) {
+      const [worker] = childPids(child.pid);
+      if (worker !== undefined) return worker;
+      if (performance.now() > untilMs) throw new Error('nginx listens but has no worker');
+    }
   };
   const worker = await orKill(child, hasWorker());
   const stop = async (): Promise<void> => {
