@@ -22,6 +22,11 @@ export const SYSTEM_CLOCK: Clock = {
   },
 };
 
+/** Resolves after so many ms. */
+export function pause(clock: Pick<Clock, 'later'>, ms: number): Promise<void> {
+  return new Promise((resolve) => void clock.later(ms, resolve));
+}
+
 /**
  * What the wall clock says, but never more than has gone by since this was called: one that is set
  * ahead for a while makes nothing old.

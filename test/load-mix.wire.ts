@@ -23,6 +23,11 @@ const listen = fakes();
 
 const FLAWLESS = { flawless: true, lost: 0, gapLost: 0, doubled: 0, outOfOrder: 0, gaps: 0 };
 
+/** A run against a server of another make, at the paths that it has. */
+function loadOther(url: string, options: string): ReturnType<typeof load> {
+  return load(['--url', `${url}/events`, '--publish-url', `${url}/publish`, ...words(options)]);
+}
+
 describe('several processes', { timeout: 60_000 }, () => {
   const shared = sharedHosted();
 
@@ -261,14 +266,10 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
 
   it('is lost where a server keeps nothing for those who come back', async () => {
     const url = await startOther({ idOf: String, replay: () => [], backAfter: 20 });
-    const args = '--connections 10 --rate 200 --duration 1s --herd 300ms';
-    const { status, report } = await load([
-      '--url',
-      `${url}/events`,
-      '--publish-url',
-      `${url}/publish`,
-      ...words(args),
-    ]);
+    const { status, report } = await loadOther(
+      url,
+      '--connections 10 --rate 200 --duration 1s --herd 300ms',
+    );
     expect({ status, report }).toMatchObject({
       status: 1,
       report: { published: 200, expected: 2000, gapLost: 0, doubled: 0 },
@@ -281,14 +282,10 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
 
   it('is doubled where a server gives those who come back everything again', async () => {
     const url = await startOther({ idOf: String, replay: (taken) => taken });
-    const args = '--connections 10 --rate 200 --duration 1s --herd 500ms';
-    const { status, report } = await load([
-      '--url',
-      `${url}/events`,
-      '--publish-url',
-      `${url}/publish`,
-      ...words(args),
-    ]);
+    const { status, report } = await loadOther(
+      url,
+      '--connections 10 --rate 200 --duration 1s --herd 500ms',
+    );
     expect({ status, report }).toMatchObject({
       status: 1,
       report: { lost: 0, delivered: 2000, outOfOrder: 0 },
@@ -308,12 +305,10 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
         if (client !== 0 || nth !== 5) write(text(nth));
       },
     });
-    const args = [
-      '--publish-url',
-      `${url}/publish`,
-      ...words('--connections 4 --check 25% --rate 40 --duration 500ms'),
-    ];
-    const { status, report } = await load(['--url', `${url}/events`, ...args]);
+    const { status, report } = await loadOther(
+      url,
+      '--connections 4 --check 25% --rate 40 --duration 500ms',
+    );
     expect({ status, report }).toMatchObject({
       status: 1,
       report: { published: 20, delivered: 79, lost: 1 },
@@ -322,14 +317,10 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
 
   it('is unknown where counted clients come back without knowing where they have been', async () => {
     const other = await startOther({});
-    const args = '--connections 10 --check 10% --rate 50 --duration 1s --herd 500ms';
-    const { status, report, stderr } = await load([
-      '--url',
-      `${other}/events`,
-      '--publish-url',
-      `${other}/publish`,
-      ...words(args),
-    ]);
+    const { status, report, stderr } = await loadOther(
+      other,
+      '--connections 10 --check 10% --rate 50 --duration 1s --herd 500ms',
+    );
     expect({ status, report }).toMatchObject({
       status: 1,
       report: { flawless: false, unknownClients: 9, expected: report.published },
@@ -344,14 +335,10 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
       idOf: String,
       replay: (taken, after) => taken.filter((nth) => nth > after),
     });
-    const args = words('--connections 10 --check 10% --rate 50 --duration 1s --herd 500ms');
-    const { status, report } = await load([
-      '--url',
-      `${url}/events`,
-      '--publish-url',
-      `${url}/publish`,
-      ...args,
-    ]);
+    const { status, report } = await loadOther(
+      url,
+      '--connections 10 --check 10% --rate 50 --duration 1s --herd 500ms',
+    );
     // Nothing is wrong with the one that is checked.
     expect({ status, report }).toMatchObject({
       status: 1,
@@ -369,14 +356,10 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
         if (client !== 3 || nth !== 5) write(text(nth));
       },
     });
-    const args = words('--connections 10 --check 10% --rate 50 --duration 1s --herd 500ms');
-    const { status, report } = await load([
-      '--url',
-      `${url}/events`,
-      '--publish-url',
-      `${url}/publish`,
-      ...args,
-    ]);
+    const { status, report } = await loadOther(
+      url,
+      '--connections 10 --check 10% --rate 50 --duration 1s --herd 500ms',
+    );
     expect({ status, report }).toMatchObject({
       status: 1,
       report: { published: 50, delivered: 499, lost: 1, outOfOrder: 0, unknownClients: 0 },
@@ -393,12 +376,7 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
       },
     };
     const url = await startOther(swapped);
-    const args = [
-      '--publish-url',
-      `${url}/publish`,
-      ...words('--connections 4 --rate 40 --duration 500ms'),
-    ];
-    const { status, report } = await load(['--url', `${url}/events`, ...args]);
+    const { status, report } = await loadOther(url, '--connections 4 --rate 40 --duration 500ms');
     expect({ status, report }).toMatchObject({
       status: 1,
       report: { published: 20, delivered: 79, lost: 1, doubled: 0, outOfOrder: 1 },
@@ -533,12 +511,7 @@ describe('a server of another make', () => {
       });
     });
     const url = await listen(server);
-    const args = [
-      '--publish-url',
-      `${url}/publish`,
-      ...words('--connections 10 --rate 50 --duration 1s'),
-    ];
-    const { status, report } = await load(['--url', `${url}/events`, ...args]);
+    const { status, report } = await loadOther(url, '--connections 10 --rate 50 --duration 1s');
     expect({ status, report }).toMatchObject({
       status: 0,
       report: { ...FLAWLESS, published: 50, delivered: 500 },

@@ -2,7 +2,7 @@
 import type { FanOutFigures, FanOutRatio } from '../../bench/fan-out-figures.js';
 import { type Figure, fixed, ms, percent, short } from '../../bench/table.js';
 import { TARGET_TITLES, type TargetName } from '../../bench/targets.js';
-import { ROUNDS_MIN, discardedNote, enoughRounds, keptCell, keptRounds } from './kept-rounds.js';
+import { ROUNDS_MIN, discardedNote, enoughRounds, keptRounds } from './kept-rounds.js';
 import type { FanOutResult } from './first-screen.js';
 import { caption, cell, table, withCaption } from './markdown.js';
 import type { Drawn } from './rules.js';
@@ -38,18 +38,13 @@ export function fanOutTable(result: FanOutResult): Drawn {
     const rows = shown
       .filter((figures) => figures.ratePerSecond === ratePerSecond)
       .map((figures) => {
-        const kept = (draw: (figures: FanOutFigures) => string): string => keptCell(figures, draw);
-        const deliveries = kept(({ deliveriesPerSecond }) => short(deliveriesPerSecond));
+        const deliveries = short(figures.deliveriesPerSecond);
         return [
           fanOutTitle(figures, result),
           figures.sendBuffer,
           ...(isCeiling
-            ? [
-                deliveries,
-                kept(({ acceptedPerSecond }) => short(acceptedPerSecond)),
-                kept(acceptToDeliver),
-              ]
-            : [kept(({ p50Ms }) => ms(p50Ms)), kept(({ p99Ms }) => ms(p99Ms)), deliveries]),
+            ? [deliveries, short(figures.acceptedPerSecond), acceptToDeliver(figures)]
+            : [ms(figures.p50Ms), ms(figures.p99Ms), deliveries]),
         ];
       });
     return table(

@@ -12,7 +12,7 @@
  * been reported to it, and `cursor` is {@link OLDEST} for one that asked for whatever there is.
  */
 import { backOffMs } from '../back-off.js';
-import type { Clock } from '../clock.js';
+import { pause, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import {
   CATCH_UP_CORKS_MAX,
@@ -136,7 +136,7 @@ export class HistoryLines {
       } catch {
         // The log is away: it says so itself, and its state is shown.
         const ms = backOffMs(shelf.failures++, HISTORY_RETRY_MS_MIN, HISTORY_RETRY_MS_MAX);
-        await new Promise<void>((resolve) => void this.#clock.later(ms, resolve));
+        await pause(this.#clock, ms);
       }
     }
     this.#shelves.delete(shelf.key);

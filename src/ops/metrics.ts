@@ -61,9 +61,18 @@ export function metricsText(figures: Figures): string {
           ? histogramText(name, labels, value)
           : sampleText(name, labels, value),
       );
-      return `# HELP ${name} ${row.help}\n# TYPE ${name} ${row.type}\n${lines.join('')}`;
+      return familyText(name, row, lines);
     })
     .join('\n');
+}
+
+/** A metric in Prometheus' text format, with the lines of its samples. */
+export function familyText(
+  name: string,
+  { help, type }: { readonly help: string; readonly type: string },
+  lines: readonly string[],
+): string {
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
 }
 
 function labelled<Value>(samples: Samples<Value>): readonly (readonly [Labels, Value])[] {

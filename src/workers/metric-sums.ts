@@ -4,6 +4,7 @@
  */
 import type { Histogram } from '../core/histogram.js';
 import { GONE_CHANNELS_MAX } from '../limits.js';
+import { familyText } from '../ops/metrics.js';
 import { inMillionths, plus } from './sums.js';
 
 interface Family {
@@ -115,11 +116,11 @@ function familiesOf(text: string): Map<string, Family> {
 
 function textOf(families: ReadonlyMap<string, Family>): string {
   return [...families]
-    .map(([name, { help, type, samples }]) => {
-      const lines = [...samples].map(
+    .map(([name, family]) => {
+      const lines = [...family.samples].map(
         ([sample, value]) => `${sample} ${value === Infinity ? '+Inf' : value}\n`,
       );
-      return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
+      return familyText(name, family, lines);
     })
     .join('\n');
 }

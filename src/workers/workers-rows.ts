@@ -1,5 +1,6 @@
 /** Metrics that a server has with `--workers` alone: of its workers, and of their supervisor. */
 import type { MetricRow } from '../ops/metric-row.js';
+import { familyText } from '../ops/metrics.js';
 import type { WorkersReport } from './talk.js';
 
 type Row = Pick<MetricRow, 'help' | 'type'> & {
@@ -43,9 +44,6 @@ export const WORKERS_METRICS: Readonly<Record<string, Row>> = {
 
 export function workersMetrics(report: WorkersReport, answered: number): string {
   return Object.entries(WORKERS_METRICS)
-    .map(
-      ([name, { type, help, read }]) =>
-        `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${read(report, answered)}\n`,
-    )
+    .map(([name, row]) => familyText(name, row, [`${name} ${row.read(report, answered)}\n`]))
     .join('\n');
 }

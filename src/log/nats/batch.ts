@@ -11,7 +11,10 @@ export interface Ack {
 }
 
 /** The stream does not have what was not acknowledged, unless it is UNKNOWN. */
-type FailureCode = 'HOLDLINE_LOG_UNAVAILABLE' | 'HOLDLINE_TOO_LARGE' | 'HOLDLINE_OUTCOME_UNKNOWN';
+export type FailureCode =
+  | 'HOLDLINE_LOG_UNAVAILABLE'
+  | 'HOLDLINE_TOO_LARGE'
+  | 'HOLDLINE_OUTCOME_UNKNOWN';
 
 export class Batch {
   /** Messages that were sent and have not been answered. */
@@ -86,11 +89,13 @@ export class Batch {
       acked === 0 && isKnown
         ? 'nothing was published'
         : `${acked} of ${count} events were published${isKnown ? '' : ', and of the others it is not known'}`;
+    const again =
+      code === 'HOLDLINE_TOO_LARGE'
+        ? 'publish less at once, or raise it'
+        : 'try again after Retry-After';
     const advice =
       acked === 0 && isKnown
-        ? code === 'HOLDLINE_TOO_LARGE'
-          ? 'publish less at once, or raise it'
-          : 'try again after Retry-After'
+        ? again
         : 'the same request with the same Idempotency-Key publishes what is missing';
     this.#reject(new HoldlineError(code, `${problem}; ${published}; ${advice}`));
   }

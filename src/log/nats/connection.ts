@@ -8,7 +8,7 @@ import {
   type Authenticator,
   type NatsConnection,
 } from '@nats-io/transport-node';
-import type { Clock } from '../../clock.js';
+import { pause, type Clock } from '../../clock.js';
 import { asError, HoldlineError } from '../../errors.js';
 import {
   NATS_CONNECT_MS_MAX,
@@ -93,7 +93,7 @@ export async function connectTo(access: NatsAccess, clock: Clock): Promise<Conne
         clock.nowMs() >= untilMs;
       if (isHopeless) throw cannotConnect(error);
     }
-    await new Promise<void>((resolve) => void clock.later(NATS_RECONNECT_MS, resolve));
+    await pause(clock, NATS_RECONNECT_MS);
   }
 }
 

@@ -4,6 +4,7 @@
  * lower from there on: a reader's position from before then points further back than it should, at
  * events that the reader has had.
  */
+import { pause } from '../../clock.js';
 import type { LoggedEntry } from '../../core/event.js';
 import type { LogRow } from '../../core/event-log.js';
 import { HoldlineError, isTemporary } from '../../errors.js';
@@ -127,7 +128,7 @@ class Copy {
       } catch (error) {
         if (!isTemporary(error) || clock.nowMs() > untilMs) throw error;
       }
-      await new Promise<void>((resolve) => void clock.later(NATS_RECONNECT_MS, resolve));
+      await pause(clock, NATS_RECONNECT_MS);
     }
   }
 }

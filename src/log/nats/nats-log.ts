@@ -4,6 +4,7 @@
  * order. While NATS is away nothing is appended or read, and all of it resumes by itself.
  */
 import { jetstreamManager, type JetStreamManager, type StreamInfo } from '@nats-io/jetstream';
+import { pause } from '../../clock.js';
 import type { LoggedEntry, NewEntry } from '../../core/event.js';
 import { isDeletion } from '../../core/event.js';
 import {
@@ -44,7 +45,8 @@ import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
 import { unavailable } from './unavailable.js';
 
-const REPLACED = 'the stream ends before ids that were given: it was replaced or restored';
+const AHEAD = 'the stream ends before ids that were given';
+const REPLACED = `${AHEAD}: it was replaced or restored`;
 
 const down = (problem: string): LogState => ({ isUp: false, problem });
 
@@ -159,7 +161,7 @@ export class NatsLog implements EventLog {
     if (this.#fault !== '') return down(this.#fault);
     if (!opened.connection.isUp) return down(opened.connection.problem);
     if (opened.watch.isSilent) return down(opened.watch.problem);
-    if (opened.tail.isAhead) return down('the stream ends before ids that were given');
+    if (opened.tail.isAhead) return down(AHEAD);
     return opened.tail.isLive ? LOG_UP : down('the stream cannot be read');
   }
 
@@ -240,7 +242,7 @@ export class NatsLog implements EventLog {
     const { clock } = this.#options;
     const untilMs = clock.nowMs() + NATS_SILENT_MS_MAX;
     while (!(opened.publisher.isIdle && this.#arrivals.isEmpty) && clock.nowMs() < untilMs)
-      await new Promise<void>((resolve) => void clock.later(10, resolve));
+      await pause(clock, 10);
     opened.publisher.close();
     opened.tail.close();
     opened.rows.close();

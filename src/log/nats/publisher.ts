@@ -22,7 +22,7 @@ import {
   NATS_MESSAGE_OVERHEAD_BYTES,
   NATS_SILENT_MS_MAX,
 } from '../../limits.js';
-import { type Ack, Batch } from './batch.js';
+import { type Ack, Batch, type FailureCode } from './batch.js';
 import { Lane } from './lane.js';
 import type { OutgoingMessage } from './record.js';
 
@@ -191,16 +191,14 @@ export class Publisher {
       const problem = isTooLarge
         ? `NATS takes at most ${this.#nats.info?.max_payload} bytes of an event and its headers (max_payload)`
         : asError(error).message;
-      this.#failed(token, problem, isTooLarge);
+      this.#failed(token, problem, isTooLarge ? 'HOLDLINE_TOO_LARGE' : 'HOLDLINE_LOG_UNAVAILABLE');
     }
   }
 
   /** The stream does not have it, unless it got what was sent before. */
-  #failed(token: number, problem: string, isTooLarge = false): void {
+  #failed(token: number, problem: string, code: FailureCode): void {
     const item = this.#landed(token);
-    if (item === undefined) return;
-    if (item.isResent) item.batch.failed(problem, 'HOLDLINE_OUTCOME_UNKNOWN');
-    else item.batch.failed(problem, isTooLarge ? 'HOLDLINE_TOO_LARGE' : 'HOLDLINE_LOG_UNAVAILABLE');
+    item?.batch.failed(problem, item.isResent ? 'HOLDLINE_OUTCOME_UNKNOWN' : code);
   }
 
   /** It is not known yet whether the stream has it: NATS is asked again, for NATS_ACK_MS_MAX. */
@@ -223,7 +221,7 @@ export class Publisher {
     if (ack === undefined || (ack === NOBODY && item.isResent)) {
       this.#askAgain(token, item);
     } else if (typeof ack === 'string') {
-      this.#failed(token, ack);
+      this.#failed(token, ack, 'HOLDLINE_LOG_UNAVAILABLE');
     } else {
       this.#landed(token);
       const { batch, index, lane, bytes, sinceMs } = item;

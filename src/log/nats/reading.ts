@@ -7,7 +7,7 @@
  */
 import type { ConsumerInfo } from '@nats-io/jetstream';
 import { createInbox, type NatsConnection } from '@nats-io/transport-node';
-import { giveUpAfter, type Clock } from '../../clock.js';
+import { giveUpAfter, pause, type Clock } from '../../clock.js';
 import {
   NATS_BEHIND_MS,
   NATS_PULL_MAX,
@@ -93,7 +93,7 @@ export class Reading {
       if (this.#pending === 0) {
         if (!(await this.#follows(this.#lastId))) return [];
         this.#leave();
-        await new Promise<void>((resolve) => void this.#clock.later(NATS_BEHIND_MS, resolve));
+        await pause(this.#clock, NATS_BEHIND_MS);
       } else {
         const batch = Math.min(most, this.#pending, NATS_PULL_MAX);
         const { found, code } = await this.#pull(consumer, batch, bytesMax);

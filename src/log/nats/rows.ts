@@ -13,7 +13,7 @@ import {
   type StreamState,
 } from '@nats-io/jetstream';
 import { type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
-import type { Clock } from '../../clock.js';
+import { pause, type Clock } from '../../clock.js';
 import type { LogRow, LogRows } from '../../core/event-log.js';
 import { asError, HoldlineError } from '../../errors.js';
 import { NATS_RECONNECT_MS, NATS_REQUEST_MS_MAX, NATS_STREAM_MS_MAX } from '../../limits.js';
@@ -76,7 +76,7 @@ export class NatsRows implements LogRows {
         if (isRefused || this.#isClosed || this.#clock.nowMs() > untilMs)
           throw error instanceof HoldlineError ? error : unavailable(error);
       }
-      await new Promise<void>((resolve) => void this.#clock.later(NATS_RECONNECT_MS, resolve));
+      await pause(this.#clock, NATS_RECONNECT_MS);
     }
   }
 
@@ -99,7 +99,7 @@ export class NatsRows implements LogRows {
    * were over when the stream took that are deleted: the clock of this server may be ahead.
    */
   async #read(subjects: string, after: number, state: StreamState): Promise<readonly Row[]> {
-    const endMs = Math.min(this.#clock.wallMs(), Date.parse(state.last_ts));
+    const lastMs = Date.parse(state.last_ts);
     const reading = await this.#past.read(`${this.#root}.${subjects}`, after, state.last_seq);
     try {
       const rows: Row[] = [];
@@ -110,7 +110,7 @@ export class NatsRows implements LogRows {
           const row = rowOf(data);
           if (row === undefined) continue;
           if (row.untilMs > this.#clock.wallMs()) rows.push(row);
-          else if (row.untilMs <= endMs)
+          else if (row.untilMs <= lastMs)
             await this.#manager.streams.deleteMessage(this.#stream, id, false).catch(ignore);
         }
       }

@@ -14,7 +14,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from '@nats-io/jetstream';
-import type { Clock } from '../../clock.js';
+import { pause, type Clock } from '../../clock.js';
 import { asError, HoldlineError } from '../../errors.js';
 import {
   ID_MAX,
@@ -113,7 +113,7 @@ export async function openStream(
       const reason = problem === undefined ? 'another server is making it' : messageOf(problem);
       throw new HoldlineError('HOLDLINE_BAD_LOG', `the stream ${stream} cannot be used: ${reason}`);
     }
-    await new Promise<void>((resolve) => void clock.later(NATS_RECONNECT_MS, resolve));
+    await pause(clock, NATS_RECONNECT_MS);
   }
 }
 
@@ -185,22 +185,25 @@ async function start(
 }
 
 function checked(info: StreamInfo, options: StreamOptions): StreamInfo {
-  const { subjects, discard, retention, max_msgs_per_subject: eachMax } = info.config;
-  const { all } = new Subjects(options.prefix);
-  const problem = subjects.includes(all)
-    ? retention !== RetentionPolicy.Limits || discard !== DiscardPolicy.Old
-      ? 'its retention must be "limits", its discard policy "old"'
-      : eachMax > 0
-        ? `it may not forget messages amid others (max_msgs_per_subject is ${eachMax}, and must be -1)`
-        : info.state.last_seq > ID_MAX - 1
-          ? `its sequence is above ${ID_MAX}`
-          : undefined
-    : `its subjects must include ${all} (--nats-prefix; they are ${subjects.join(', ')})`;
+  const problem = problemOf(info, options);
   if (problem === undefined) return info;
   throw new HoldlineError(
     'HOLDLINE_BAD_LOG',
     `the stream ${options.stream} cannot be used: ${problem}`,
   );
+}
+
+/** Why the stream cannot be used; undefined when it can. */
+function problemOf({ config, state }: StreamInfo, { prefix }: StreamOptions): string | undefined {
+  const { subjects, discard, retention, max_msgs_per_subject: eachMax } = config;
+  const { all } = new Subjects(prefix);
+  if (!subjects.includes(all))
+    return `its subjects must include ${all} (--nats-prefix; they are ${subjects.join(', ')})`;
+  if (retention !== RetentionPolicy.Limits || discard !== DiscardPolicy.Old)
+    return 'its retention must be "limits", its discard policy "old"';
+  if (eachMax > 0)
+    return `it may not forget messages amid others (max_msgs_per_subject is ${eachMax}, and must be -1)`;
+  return state.last_seq > ID_MAX - 1 ? `its sequence is above ${ID_MAX}` : undefined;
 }
 
 function messageOf(error: unknown): string {

@@ -18,7 +18,7 @@ import {
   type NatsConnection,
   type Subscription,
 } from '@nats-io/transport-node';
-import type { Clock } from '../../clock.js';
+import { pause, type Clock } from '../../clock.js';
 import {
   NATS_BEHIND_MS_MAX,
   NATS_HEARTBEAT_MS,
@@ -131,7 +131,7 @@ export class Tail {
         if (generation !== this.#generation) return;
         if (isStreamMissing(error)) await this.#owner.streamMissing().catch(() => {});
       }
-      await new Promise<void>((resolve) => void this.#clock.later(NATS_RECONNECT_MS, resolve));
+      await pause(this.#clock, NATS_RECONNECT_MS);
     }
   }
 

@@ -29,7 +29,7 @@ export function reportOf(
     lines,
     problems: all.filter(({ level }) => level === 'problem').length,
     advice: all.filter(({ level }) => level === 'advice').length,
-    machine: machine,
+    machine,
     through:
       through === undefined
         ? null

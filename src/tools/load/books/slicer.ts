@@ -58,8 +58,8 @@ export class Slicer {
   /** Reports what there is of the last second, and ends. */
   end(): void {
     clearTimeout(this.#timer);
-    if (nowUs() - this.#from.atUs > REST_US) this.#cut(this.#secondAt(this.#from.atUs));
-    else this.#cut(this.#newest);
+    const { atUs } = this.#from;
+    this.#cut(nowUs() - atUs > REST_US ? this.#secondAt(atUs) : this.#newest);
   }
 
   #secondAt(us: number): number {

@@ -103,13 +103,10 @@ export class ProcessMeter {
 
 /** The first, and each two that follow as one. */
 function halved(samples: readonly ServerSample[]): ServerSample[] {
-  const [first, ...rest] = samples as [ServerSample, ...ServerSample[]];
-  const pairs = Array.from({ length: rest.length / 2 }, (_, nth) => {
-    const [before, one, other] = samples.slice(2 * nth) as [
-      ServerSample,
-      ServerSample,
-      ServerSample,
-    ];
+  const pairs = Array.from({ length: (samples.length - 1) / 2 }, (_, nth) => {
+    const before = samples[2 * nth]!;
+    const one = samples[2 * nth + 1]!;
+    const other = samples[2 * nth + 2]!;
     const work = (to: ServerSample, from: ServerSample): number =>
       to.cpuShare! * (to.atUs - from.atUs);
     return {
@@ -119,7 +116,7 @@ function halved(samples: readonly ServerSample[]): ServerSample[] {
       tcpBytes: other.tcpBytes === null ? null : Math.max(one.tcpBytes ?? 0, other.tcpBytes),
     };
   });
-  return [first, ...pairs];
+  return [samples[0]!, ...pairs];
 }
 
 /** The processes that have the socket that listens there, or why they are not known. */
