@@ -1,7 +1,6 @@
 /** The figures of compression: compressed lines beside plain ones of the same server. */
 import { type EventKind, ratioBound } from './compression-events.js';
 import { type FanOutFigures, fanOutFiguresOf } from './fan-out-figures.js';
-import type { MemoryFigures } from './memory.js';
 import type { OpenLoopRound } from './open-loop.js';
 import { median } from './statistics.js';
 import { type Figure, drawTable, fixed, ms, percent, short } from './table.js';
@@ -46,13 +45,9 @@ export interface CompressionRatio {
 export interface CompressionSummary {
   figures: CompressionFigures[];
   ratios: CompressionRatio[];
-  memory: MemoryFigures[];
 }
 
-export function summariseCompression(
-  rounds: readonly CompressionRound[],
-  memory: MemoryFigures[],
-): CompressionSummary {
+export function summariseCompression(rounds: readonly CompressionRound[]): CompressionSummary {
   const figures: CompressionFigures[] = [];
   const ratios: CompressionRatio[] = [];
   for (const group of groupsOf(rounds)) {
@@ -61,7 +56,7 @@ export function summariseCompression(
     const [plain, compressed] = own as [CompressionRound[], CompressionRound[]];
     if (plain.length > 0 && compressed.length > 0) ratios.push(ratioOf(plain, compressed));
   }
-  return { figures, ratios, memory };
+  return { figures, ratios };
 }
 
 /** Rounds of the same events, rate and lines, in the order of the first of each. */
@@ -268,10 +263,5 @@ export function describeCompression(summary: CompressionSummary, lines: number):
     ({ what, aim, measured, isKept }) =>
       `${isKept ? 'kept  ' : 'MISSED'} ${what}: ${measured ?? 'no round counts'} (aim ${aim})`,
   );
-  const memory = summary.memory.map(
-    (figures) =>
-      `RSS a line, ${ENCODING_TITLES[figures.target as EncodingTarget]}: ${fixed(figures.rssBytesPerLine, 0)} B ` +
-      `(${figures.rssBytesPerLineOfRounds.map((slope) => fixed(slope, 0)).join(' ')}), ${roundsLeft(figures)} rounds`,
-  );
-  return [drawTable(head, rows), ...aims, ...memory].join('\n');
+  return [drawTable(head, rows), ...aims].join('\n');
 }

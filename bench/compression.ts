@@ -1,6 +1,6 @@
 /**
  * Compression: what compressed lines give and cost beside plain ones of the same server, turn by
- * turn: bytes, processor, latency, the most that is delivered, and memory.
+ * turn: bytes, processor, latency and the most that is delivered. Their memory is in memory.ts.
  */
 import {
   type CompressionRound,
@@ -14,14 +14,6 @@ import {
 import { type EventKind, bodiesOf, eventBytesOf } from './compression-events.js';
 import { hasCompiler } from './compile.js';
 import { remarkOnOtherProcesses } from './machine.js';
-import {
-  type MemoryFigures,
-  type MemoryRound,
-  QUICK_POINTS,
-  measureKept,
-  memoryFiguresOf,
-  pointsUpTo,
-} from './memory.js';
 import { CLIENT_NAP_MS, faultsOf, measureOpenLoop } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
 import { fixed, ms, percent, short } from './table.js';
@@ -48,14 +40,11 @@ export interface CompressionParameters {
   windowSeconds: number;
   tailSeconds: number;
   clientNapMs: number;
-  /** Lines at which memory is measured; none with --rates. */
-  linesAtPoints: number[];
 }
 
 const LINES = 15_000;
 /** Of which a sweep is so short that each event is a block of its own. */
 const FEW_LINES = 200;
-const MEMORY_LINES = 19_000;
 const ROWS: Omit<Row, 'lines'>[] = [
   { events: 'ticks', ratePerSecond: 100 },
   { events: 'random ticks', ratePerSecond: 100 },
@@ -79,7 +68,7 @@ const SETTINGS = { compress: 'shared' };
 
 export async function measureCompression(
   options: RunOptions,
-): Promise<Measured<CompressionParameters, CompressionRound | MemoryRound, CompressionSummary>> {
+): Promise<Measured<CompressionParameters, CompressionRound, CompressionSummary>> {
   const why = absence('holdline');
   if (why !== undefined) throw new Error(why);
   const parameters = chooseParameters(options);
@@ -91,16 +80,11 @@ export async function measureCompression(
         rounds.push(measured);
         options.say(describeRound(measured, parameters.rounds));
       }
-  const memoryRounds = await measureMemoryOf(parameters, options);
-  const memory: MemoryFigures[] = parameters.targets.flatMap((target) => {
-    const own = memoryRounds.filter((round) => round.target === target);
-    return own.length === 0 ? [] : [memoryFiguresOf(own)];
-  });
-  const summary = summariseCompression(rounds, memory);
+  const summary = summariseCompression(rounds);
   const aims = aimsOf(summary, parameters.lines);
   return {
     parameters,
-    rounds: [...rounds, ...memoryRounds],
+    rounds,
     summary,
     remarks: remarksOn(rounds, summary),
     table: describeCompression(summary, parameters.lines),
@@ -108,7 +92,7 @@ export async function measureCompression(
   };
 }
 
-/** `--targets` are holdline (plain) and holdline-gzip; `--rates` leaves out the memory. */
+/** `--targets` are holdline (plain) and holdline-gzip. */
 function chooseParameters(options: RunOptions): CompressionParameters {
   const size = options.quick ? QUICK : FULL;
   const lines = options.lines ?? (options.quick ? QUICK_LINES : LINES);
@@ -129,8 +113,6 @@ function chooseParameters(options: RunOptions): CompressionParameters {
     windowSeconds: options.windowSeconds ?? size.windowSeconds,
     tailSeconds: TAIL_SECONDS,
     clientNapMs: CLIENT_NAP_MS,
-    linesAtPoints:
-      ratesPerSecond !== undefined ? [] : options.quick ? QUICK_POINTS : pointsUpTo(MEMORY_LINES),
   };
 }
 
@@ -151,29 +133,6 @@ function measureTurn(
     });
     return { events, target, round, ...measured };
   });
-}
-
-async function measureMemoryOf(
-  parameters: CompressionParameters,
-  options: RunOptions,
-): Promise<MemoryRound[]> {
-  const measured: MemoryRound[] = [];
-  if (parameters.linesAtPoints.length === 0) return measured;
-  for (let round = 1; round <= parameters.rounds; round++)
-    for (const target of parameters.targets) {
-      const { rss } = await measureKept(
-        target,
-        round,
-        parameters,
-        options.quick,
-        measured,
-        SETTINGS,
-      );
-      options.say(
-        `memory round ${round}/${parameters.rounds} ${target}: ${fixed(rss.slope, 0)} ± ${fixed(rss.slopeError, 0)} B RSS a line`,
-      );
-    }
-  return measured;
 }
 
 function remarksOn(rounds: readonly CompressionRound[], summary: CompressionSummary): string[] {

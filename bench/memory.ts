@@ -8,7 +8,7 @@ import type { Measured, RunOptions } from './results.js';
 import type { Usage } from './servers/agent.js';
 import { median } from './statistics.js';
 import { drawTable } from './table.js';
-import { type Running, TARGET_TITLES, type TargetName, absence } from './targets.js';
+import { type Running, TARGET_TITLES, type TargetName, absence, asksForGzip } from './targets.js';
 import { roundsLeft } from './verdict.js';
 import { untilHeld, visit } from './visit.js';
 
@@ -58,6 +58,7 @@ export interface MemoryFigures {
 
 const TARGETS_HERE: TargetName[] = [
   'holdline',
+  'holdline-gzip',
   'holdline-ws',
   'holdline-poll',
   'raw-uws',
@@ -69,7 +70,7 @@ const TARGETS_HERE: TargetName[] = [
 const LINES_FROM = 5_000;
 const LINES_TO = 19_000;
 const STEP = 2_000;
-export const QUICK_POINTS = [500, 750, 1_000, 1_250, 1_500];
+const QUICK_POINTS = [500, 750, 1_000, 1_250, 1_500];
 const SETTLE_MS = 500;
 const GARBAGE_COLLECTIONS = 3;
 const STABLE_AFTER_MS = 15_000;
@@ -117,7 +118,7 @@ export async function measureMemory(
   };
 }
 
-export function pointsUpTo(most: number): number[] {
+function pointsUpTo(most: number): number[] {
   const points: number[] = [];
   for (let lines = LINES_FROM; lines <= most; lines += STEP) points.push(lines);
   if (points.length < 5)
@@ -128,16 +129,15 @@ export function pointsUpTo(most: number): number[] {
 }
 
 /** Measures a round until memory only grows in it, and returns the last; all are added. */
-export async function measureKept(
+async function measureKept(
   target: TargetName,
   round: number,
   parameters: Pick<MemoryParameters, 'linesAtPoints'>,
   quick: boolean,
   rounds: MemoryRound[],
-  settings: object = {},
 ): Promise<MemoryRound> {
   for (let retries = 0; ; retries++) {
-    const measured = await measureRound(target, round, parameters, quick, settings);
+    const measured = await measureRound(target, round, parameters, quick);
     rounds.push(measured);
     if (!measured.isDiscarded || retries === RETRIES_MAX) return measured;
   }
@@ -148,8 +148,8 @@ function measureRound(
   round: number,
   parameters: Pick<MemoryParameters, 'linesAtPoints'>,
   quick: boolean,
-  settings: object,
 ): Promise<MemoryRound> {
+  const settings = asksForGzip(target) ? { compress: 'shared' } : {};
   return visit(target, settings, async (here) => {
     const fleet = await here.startFleet();
     const before = await stable(() => settled(here.server), quick);
@@ -207,7 +207,7 @@ export async function stable(measure: () => Promise<Usage>, quick: boolean): Pro
   }
 }
 
-export function memoryFiguresOf(measured: MemoryRound[]): MemoryFigures {
+function memoryFiguresOf(measured: MemoryRound[]): MemoryFigures {
   const rounds = measured.filter(({ isDiscarded }) => !isDiscarded);
   return {
     target: measured[0]!.target,

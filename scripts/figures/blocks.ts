@@ -2,7 +2,7 @@
 import type { MemoryFigures } from '../../bench/memory.js';
 import { type Result, type ResultName, readResult } from '../../bench/results.js';
 import { fanOutCostTable, fanOutRatioTable, fanOutTable, fanOutWebSocketTable } from './fan-out.js';
-import { type CompressionResult, compressionMemoryTable, compressionTable } from './compression.js';
+import { type CompressionResult, compressionTable } from './compression.js';
 import type { Block } from './fill.js';
 import {
   type FanOutResult,
@@ -87,9 +87,6 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
   })),
   isolation: from(['isolation'], (result) => isolationTable(result as IsolationResult), BLANKS),
   compression: from(['compression'], (result) => compressionTable(result as CompressionResult)),
-  'compression-memory': from(['compression'], (result) =>
-    compressionMemoryTable(result as CompressionResult),
-  ),
   drain: from(['drain'], drainTable),
   tls: from(['tls'], tlsTable),
   idle: from(['idle'], idleTable),

@@ -3,11 +3,9 @@ import {
   type CompressionFigures,
   type CompressionSummary,
   ENCODING_TITLES,
-  type EncodingTarget,
   aimsOf,
 } from '../../bench/compression-figures.js';
 import type { CompressionParameters } from '../../bench/compression.js';
-import type { MemoryFigures } from '../../bench/memory.js';
 import type { Result } from '../../bench/results.js';
 import { fixed, ms, percent, short } from '../../bench/table.js';
 import { discardedNote, keptCell, keptRounds } from './kept-rounds.js';
@@ -51,20 +49,6 @@ export function compressionTable(result: CompressionResult): Drawn {
     `<sub>${notes.join('<br>\n')}</sub>`,
   ];
   return { text: parts.join('\n\n'), figures: summary.figures };
-}
-
-export function compressionMemoryTable(result: CompressionResult): Drawn {
-  const { memory } = result.summary;
-  const rows = memory.map((figures) => [
-    ENCODING_TITLES[figures.target as EncodingTarget],
-    keptCell(figures, (one: MemoryFigures) => `${fixed(one.rssBytesPerLine, 0)} B`),
-    keptCell(figures, (one: MemoryFigures) =>
-      one.rssBytesPerLineOfRounds.map((slope) => fixed(slope, 0)).join(' · '),
-    ),
-    keptRounds(figures),
-  ]);
-  const head = ['memory', 'RSS a line', 'rounds', 'rounds kept'];
-  return { text: `${table(head, rows)}\n\n<sub>${caption(result)}</sub>`, figures: memory };
 }
 
 function rowOf(figures: CompressionFigures): string[] {

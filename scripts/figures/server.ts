@@ -14,6 +14,7 @@ import { NOT_MEASURED, cell, notMeasured, table, withCaption } from './markdown.
 
 const MEMORY_TITLES: [target: TargetName, title: string][] = [
   ['holdline', 'Holdline, a line of SSE'],
+  ['holdline-gzip', 'Holdline, a compressed line of SSE'],
   ['holdline-ws', 'Holdline, a WebSocket'],
   ['holdline-poll', 'Holdline, a poll that waits'],
   ['raw-uws', 'raw uWebSockets.js, a stream'],

@@ -28,14 +28,16 @@ export interface Faults {
 
 /** Bytes taken from the server and not yet passed on, above which no more are taken. */
 const QUEUE_BYTES = 64 * 1024;
+/** What is kept of a connection's requests, characters; what comes behind it is passed on only. */
+const REQUEST_CHARS_MAX = 64 * 1024;
 
 const BLOCK_PAGE = '<!doctype html><title>Blocked</title>';
 const BLOCKED = `HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: ${BLOCK_PAGE.length}\r\nConnection: close\r\n\r\n${BLOCK_PAGE}`;
 
 /** One connection through the proxy. */
 export class ProxiedConnection {
-  /** What the client sent first, up to the blank line. */
-  requestHead = '';
+  /** What the client has sent, up to a bound: the heads of all its requests where they have no body. */
+  requestText = '';
   /** Requests for an event stream on this connection. */
   streamRequests = 0;
   readonly faults: Faults;
@@ -61,7 +63,7 @@ export class ProxiedConnection {
     this.#server = connect({ port: targetPort, host: '127.0.0.1', noDelay: true });
     client.setNoDelay(true);
     client.on('data', (bytes) => {
-      if (!this.requestHead.includes('\r\n\r\n')) this.requestHead += bytes.toString('latin1');
+      if (this.requestText.length < REQUEST_CHARS_MAX) this.requestText += bytes.toString('latin1');
       if (!this.#silent && !this.#meddle(bytes)) this.#server.write(bytes);
       changed();
     });
@@ -78,7 +80,12 @@ export class ProxiedConnection {
     }
   }
 
-  /** A header of the request, or undefined. */
+  /** What the client sent first, up to the blank line once it has come. */
+  get requestHead(): string {
+    return this.requestText.split(/(?<=\r\n\r\n)/, 1)[0]!;
+  }
+
+  /** A header of the first request, or undefined. */
   requestHeader(name: string): string | undefined {
     return new RegExp(`^${name}: (.*)$`, 'im').exec(this.requestHead.replaceAll('\r', ''))?.[1];
   }

@@ -10,8 +10,8 @@ export function scaled<T>(short: T, long: T): T {
   return isLong ? long : short;
 }
 
-/** Rounds whose median is looked at; each has its own server and its own quiet phase. */
-export const ROUNDS: number = scaled(3, 5);
+/** The most rounds of a trial; each has its own server and its own quiet phase. */
+export const ROUNDS = 5;
 
 /** How long a phase is watched, ms: quiet, and under an attack that could go on for ever. */
 export const QUIET_MS: number = scaled(1_000, 5_000);

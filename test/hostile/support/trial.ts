@@ -58,6 +58,7 @@ export class Trial {
   readonly attack: string;
   readonly promise: string;
   readonly #seen: Seen[] = [];
+  #isBroken = false;
 
   /**
    * `kind` as the test file is called; `attack` and `promise` as they stand in the table of
@@ -82,7 +83,9 @@ export class Trial {
     this.#hold(figure, value, unit, `≥ ${rounded(bound)}`, value >= bound);
   }
 
+  /** What no noise of a machine excuses: where it is not so, no other round makes it good. */
   exactly(figure: string, value: number | string, wanted: number | string, unit = ''): void {
+    this.#isBroken ||= value !== wanted;
     this.#hold(figure, value, unit, `= ${wanted}`, value === wanted);
   }
 
@@ -91,6 +94,12 @@ export class Trial {
     this.#hold(figure, said.slice(0, 300), '', `like ${wanted.source}`, wanted.test(said));
   }
 
+  /** Something was not exactly as it must be. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  /** Nothing was beyond its bound. */
   get isKept(): boolean {
     return this.#seen.every(({ kept }) => kept !== false);
   }
