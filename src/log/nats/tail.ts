@@ -51,6 +51,8 @@ interface TailOwner {
 
 type Waiting = Arrived & { readonly place: number };
 
+const isMessage = (waiting: Waiting | string): waiting is Waiting => typeof waiting !== 'string';
+
 export class Tail {
   readonly #nats: NatsConnection;
   readonly #manager: JetStreamManager;
@@ -72,6 +74,11 @@ export class Tail {
   #heardMs = 0;
   #cancelTimer: (() => void) | undefined;
   #isClosed = false;
+  /**
+   * The stream's oldest id, asked for when everything up to `throughId` had arrived: of the holes
+   * below that it tells which were forgotten, and which were never anything else.
+   */
+  #holes = { oldestId: 0, throughId: 0 };
   /** Oldest id of the stream at the last look, when all of what is below it was missing here. */
   #suspected = 0;
   /** Id of the last message at the last look. */
@@ -154,6 +161,7 @@ export class Tail {
     this.#isMade = false;
     this.#place = 0;
     this.#waiting = [];
+    this.#holes = { oldestId: 0, throughId: 0 };
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     this.#subscription?.unsubscribe();
@@ -210,8 +218,11 @@ export class Tail {
   }
 
   #firstWaiting(): number | undefined {
-    for (const waiting of this.#waiting) if (typeof waiting !== 'string') return waiting.id;
-    return undefined;
+    return this.#waiting.find(isMessage)?.id;
+  }
+
+  #lastWaiting(): number {
+    return this.#waiting.findLast(isMessage)?.id ?? 0;
   }
 
   /** NATS sends something at least every NATS_HEARTBEAT_MS. */
@@ -293,31 +304,42 @@ export class Tail {
       if (batch.length > 0) this.#owner.arrived(batch);
       const next = this.#waiting[at];
       if (next !== undefined && typeof next !== 'string' && next.id > this.#lastId + 1) {
-        this.#waiting.splice(0, at);
-        void this.#lookAtHole(next);
-        return;
+        if (next.id > this.#holes.throughId) {
+          this.#waiting.splice(0, at);
+          void this.#lookAtHoles();
+          return;
+        }
+        this.#passHole(next.id);
       }
     } while (at < this.#waiting.length && this.#clock.nowMs() < untilMs);
     this.#waiting.splice(0, at);
     if (this.#waiting.length > 0) this.#schedule();
   }
 
-  /** There is no message between the last one and `next`: was one forgotten, or never there? */
-  async #lookAtHole(next: Waiting): Promise<void> {
+  /**
+   * There is no message right behind the last one: was one forgotten, or never there? One look
+   * answers for all holes between messages that are here already: a stream may have thousands.
+   */
+  async #lookAtHoles(): Promise<void> {
     const generation = this.#generation;
+    const throughId = this.#lastWaiting();
     this.#isLooking = true;
     try {
       const { state } = await this.#manager.streams.info(this.#stream);
-      if (generation !== this.#generation) return;
-      const lostThrough = Math.min(state.first_seq, next.id) - 1;
-      if (lostThrough > this.#lastId) this.#lost(lostThrough);
-      this.#lastId = Math.max(this.#lastId, next.id - 1);
+      if (generation === this.#generation) this.#holes = { oldestId: state.first_seq, throughId };
     } catch {
       if (generation === this.#generation) void this.restart();
     } finally {
       this.#isLooking = false;
       this.#handOver();
     }
+  }
+
+  /** What is missing before message `nextId` was forgotten up to the oldest, or was never there. */
+  #passHole(nextId: number): void {
+    const lostThrough = Math.min(this.#holes.oldestId, nextId) - 1;
+    if (lostThrough > this.#lastId) this.#lost(lostThrough);
+    this.#lastId = nextId - 1;
   }
 
   #lost(throughId: number): void {
