@@ -6,11 +6,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
+import type { CuttingProxy } from '../bench/cutting-proxy.js';
 import { ask } from './support/asking.js';
 import { Crowd } from './support/crowd.js';
 import { idsOf } from './support/insistent-publisher.js';
 import { KeptUp } from './support/kept-up.js';
-import { NatsServer, type CuttingProxy } from './support/nats.js';
+import { NatsServer } from './support/nats.js';
 import { Random } from './support/random.js';
 import type { Flags } from './support/server.js';
 

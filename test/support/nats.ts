@@ -4,11 +4,12 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { onTestFinished } from 'vitest';
+import { CuttingProxy } from '../../bench/cutting-proxy.js';
 import { freePort } from '../../bench/ports.js';
 
 const DEADLINE_MS = 20_000;
@@ -114,8 +115,8 @@ export class NatsServer {
   }
 
   /** A way to it that can be cut. */
-  async behindProxy(): Promise<CuttingProxy> {
-    return CuttingProxy.start(this.port);
+  behindProxy(): Promise<CuttingProxy> {
+    return proxyTo(this.port);
   }
 }
 
@@ -171,9 +172,7 @@ export class DivisibleCluster {
 
   static async start(): Promise<DivisibleCluster> {
     const ports = await freePorts(3);
-    const ways = await Promise.all(
-      ports.map(() => Promise.all(ports.map((port) => CuttingProxy.start(port)))),
-    );
+    const ways = await Promise.all(ports.map(() => Promise.all(ports.map(proxyTo))));
     // Nobody is at the address that they tell each other: all ways are through a proxy.
     const [nowhere] = (await freePorts(1)) as [number];
     const servers = await Promise.all(
@@ -206,70 +205,11 @@ export class DivisibleCluster {
   }
 }
 
-/** Passes bytes on, until it is cut; then it takes no connections, or takes them and is silent. */
-export class CuttingProxy {
-  readonly port: number;
-  #how: 'open' | 'refusing' | 'silent' = 'open';
-  readonly #sockets = new Set<Socket>();
-
-  private constructor(port: number) {
-    this.port = port;
-  }
-
-  static async start(targetPort: number): Promise<CuttingProxy> {
-    const server = createServer((client) => proxy.#pass(client, targetPort));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const proxy = new CuttingProxy((server.address() as AddressInfo).port);
-    onTestFinished(() => {
-      proxy.cut();
-      server.close();
-    });
-    return proxy;
-  }
-
-  get url(): string {
-    return `127.0.0.1:${this.port}`;
-  }
-
-  /** Resets all connections, and new ones at once. */
-  cut(): void {
-    this.#how = 'refusing';
-    for (const socket of this.#sockets) socket.resetAndDestroy();
-  }
-
-  /** Passes nothing on any more: neither side hears of it. */
-  silence(): void {
-    this.#how = 'silent';
-    for (const socket of this.#sockets) socket.pause();
-  }
-
-  /** Passes on again; what was silent goes on where it was. */
-  heal(): void {
-    this.#how = 'open';
-    for (const socket of this.#sockets) socket.resume();
-  }
-
-  #pass(client: Socket, targetPort: number): void {
-    if (this.#how === 'refusing') {
-      client.resetAndDestroy();
-      return;
-    }
-    const server = connectTcp(targetPort, '127.0.0.1');
-    for (const [from, to] of [
-      [client, server],
-      [server, client],
-    ] as const) {
-      this.#sockets.add(from);
-      from.setNoDelay(true);
-      from.on('data', (bytes) => to.write(bytes));
-      from.on('error', () => {});
-      from.on('close', () => {
-        this.#sockets.delete(from);
-        to.destroy();
-      });
-      if (this.#how === 'silent') from.pause();
-    }
-  }
+/** Ends with the test. */
+async function proxyTo(port: number): Promise<CuttingProxy> {
+  const proxy = await CuttingProxy.start(port);
+  onTestFinished(() => proxy.end());
+  return proxy;
 }
 
 function canConnect(port: number): Promise<boolean> {
