@@ -1,0 +1,90 @@
+/**
+ * A disk that takes no more writes, for whatever reason the kernel gives: a quota that is used up, a
+ * medium that is broken, a file system that became read-only. What is written there is made to fail
+ * in the process's C library; a full disk of the kernel's own is in lmdb-full-disk.wire.ts.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { hasCompiler } from '../bench/compile.js';
+import { SseLine } from './support/line.js';
+import { serverForTest, type TestServer } from './support/server.js';
+import { until } from './support/until.js';
+import { codeOf, jsonOf } from './support/wire.js';
+
+function preloaded(folder: string): string {
+  const library = join(folder, 'failing-disk.so');
+  const source = fileURLToPath(new URL('support/failing-disk.c', import.meta.url));
+  const { stderr, status } = spawnSync('gcc', ['-O2', '-shared', '-fPIC', '-o', library, source]);
+  if (status !== 0) throw new Error(String(stderr));
+  return library;
+}
+
+async function publish(server: TestServer, data: string): Promise<number | string> {
+  const answer = await server.request('POST', '/c', { body: data });
+  return answer.status === 200 ? (jsonOf(answer) as { id: number }).id : codeOf(answer);
+}
+
+async function statusOf(server: TestServer): Promise<{ status: string; problem?: string }> {
+  return jsonOf(await server.request('GET', '/-/ready')) as { status: string; problem?: string };
+}
+
+describe.runIf(hasCompiler)('a disk whose writes fail', () => {
+  test.each([
+    ['EDQUOT', 'Disk quota exceeded'],
+    ['EIO', 'Input/output error'],
+    ['EROFS', 'Read-only file system'],
+    ['ENOSPC', 'No space left on device'],
+  ] as const)(
+    'with %s refuses publishes in words, serves what is there, and loses nothing that was acknowledged',
+    async (code, words) => {
+      const folder = mkdtempSync(join(tmpdir(), 'holdline-disk-'));
+      onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+      const directory = join(folder, 'log');
+      const env = { LD_PRELOAD: preloaded(folder), FAILING_DISK: directory };
+      const flags = { log: `lmdb:${directory}`, 'log-ballast': '1MiB' };
+      const former = await serverForTest(flags, env);
+      const line = await SseLine.open(former.port, '/c');
+      const acknowledged: [id: number, data: string][] = [];
+      const take = async (server: TestServer, data: string): Promise<void> => {
+        const id = await publish(server, data);
+        expect(id).toBeTypeOf('number');
+        acknowledged.push([id as number, data]);
+      };
+      await take(former, 'before');
+      writeFileSync(`${directory}.errno`, String(constants.errno[code]));
+      let refusal: number | string = '';
+      await until('publishes are refused', async () => {
+        refusal = await publish(former, 'x'.repeat(60_000));
+        if (typeof refusal === 'number') acknowledged.push([refusal, 'x'.repeat(60_000)]);
+        return typeof refusal === 'string';
+      });
+      expect(refusal).toMatch(/^HOLDLINE_(LOG_UNAVAILABLE|OUTCOME_UNKNOWN)$/);
+      expect(await statusOf(former)).toMatchObject({
+        status: 'degraded',
+        problem: expect.stringContaining(words) as string,
+      });
+      expect(await publish(former, 'refused')).toBe('HOLDLINE_LOG_UNAVAILABLE');
+      const held = await former.request('GET', '/c?since=0&wait=0');
+      expect(held.status).toBe(200);
+
+      rmSync(`${directory}.errno`);
+      await until('it is up again', async () => (await statusOf(former)).status === 'ready');
+      await take(former, 'after');
+      await until('the line has the newest', () => line.ids.at(-1) === acknowledged.at(-1)![0]);
+      former.kill();
+      await former.exited();
+      const next = await serverForTest(flags);
+      await take(next, 'next');
+      const answer = await next.request('GET', '/c?since=0&wait=0&limit=1000');
+      const kept = new Map(
+        (jsonOf(answer) as { id: number; data: string }[]).map(({ id, data }) => [id, data]),
+      );
+      for (const [id, data] of acknowledged) expect([id, kept.get(id)]).toEqual([id, data]);
+      expect(new Set(acknowledged.map(([id]) => id)).size).toBe(acknowledged.length);
+    },
+  );
+});
