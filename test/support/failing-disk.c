@@ -1,6 +1,7 @@
 /*
  * Preloaded into a process: what it writes to files below $FAILING_DISK fails while the file
- * $FAILING_DISK.errno is there, which says with what (errno in decimal). Reading goes on.
+ * $FAILING_DISK.errno is there, which says with what (errno in decimal), and the word "flush" behind it if only
+ * flushes fail. Reading goes on.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,7 +15,7 @@
 #include <unistd.h>
 
 /* 0 where the call is to be made. */
-static int fault_of(int descriptor)
+static int fault_of(int descriptor, const char *call)
 {
 	const char *directory = getenv("FAILING_DISK");
 	char path[PATH_MAX], link[64], said[16] = "";
@@ -31,6 +32,8 @@ static int fault_of(int descriptor)
 	if (length <= 0 || bytes < 0)
 		return 0;
 	path[bytes] = 0;
+	if (strstr(said, "flush") != NULL && strstr(call, "sync") == NULL)
+		return 0;
 	return strncmp(path, directory, strlen(directory)) == 0 ? atoi(said) : 0;
 }
 
@@ -38,7 +41,7 @@ static int fault_of(int descriptor)
 	type name parameters                                                  \
 	{                                                                     \
 		static type(*next) parameters;                                \
-		int fault = fault_of(descriptor);                             \
+		int fault = fault_of(descriptor, #name);                             \
 		if (fault != 0) {                                             \
 			errno = fault;                                        \
 			return -1;                                            \
