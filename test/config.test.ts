@@ -1302,7 +1302,9 @@ describe('--workers', () => {
     expect(parse([`--workers=3`, `--max-connections=${3 * maxConnections}`]).workers).toBe(3);
     expect(
       refusal(() => parse(['--workers=3', `--max-connections=${3 * maxConnections + 1}`])),
-    ).toMatch(/^--max-connections must be at most 59508 /);
+    ).toMatch(
+      /^--max-connections must be at most 59508 .*: of the file limit of 20000 of each of 3 workers /,
+    );
   });
 
   it.each(['0', '257', 'all', '', '1.5'])('refuses %j', (text) => {

@@ -275,6 +275,17 @@ describe('a machine', () => {
     expect(finding('memory', {}, { ...plan, workers: 1 }).level).toBe('ok');
   });
 
+  it.each([
+    [8_000, 'advice', '8,000, enough for 7,836 lines in each of 2 workers'],
+    [5_163, 'problem', '5,163, enough for 4,999 lines in each of 2 workers'],
+    [10_164, 'ok', '10,164, enough for 10,000 lines in each of 2 workers'],
+  ] as const)(
+    'with a file limit of %d for each of two workers is %s',
+    (fileLimit, level, value) => {
+      expect(finding('file-limit', { fileLimit }, { workers: 2 })).toMatchObject({ level, value });
+    },
+  );
+
   it('with more workers than cores is told how many it has room for', () => {
     expect(finding('cores', { cores: 2.5 }, { workers: 64 })).toMatchObject({
       level: 'advice',

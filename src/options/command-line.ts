@@ -4,7 +4,6 @@
  */
 
 import { availableParallelism } from 'node:os';
-import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
 import { choice, textMatching, workerCount, yesOrNo, type Kind } from './kinds.js';
 import { settle } from './settings.js';
 import {
@@ -110,11 +109,11 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
 
   const found = new Map(FILE_ROWS.map((row) => [row, find(row, flags, env, file, readFile)]));
   const workers = (found.get(WORKERS)!.value as CommandLine['workers'] | undefined) ?? 1;
-  // Each process has files of its own, and keeps some of them free.
-  const kept = RESERVED_FILES + SPARE_SOCKETS_MAX;
-  const filesOfAll =
-    fileLimit === undefined ? undefined : (fileLimit - kept) * workersOf(workers) + kept;
-  const settings = settle((setting: SettingName) => found.get(OPTIONS[setting])!, filesOfAll);
+  const settings = settle(
+    (setting: SettingName) => found.get(OPTIONS[setting])!,
+    fileLimit,
+    workersOf(workers),
+  );
   const logLevel = (found.get(LOG_LEVEL)!.value as string | undefined) ?? LOG_LEVEL.default;
 
   const logFormat =

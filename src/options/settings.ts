@@ -49,10 +49,14 @@ export function resolveOptions(
   }, fileLimit);
 }
 
-/** Settings from what was given and defaults for the rest. Throws HOLDLINE_BAD_OPTION. */
+/**
+ * Settings from what was given and defaults for the rest; `fileLimit` is that of each of so many
+ * processes. Throws HOLDLINE_BAD_OPTION.
+ */
 export function settle(
   givenFor: (setting: SettingName) => Given,
   fileLimit: number | undefined,
+  processes = 1,
 ): Settings {
   const values: Record<string, unknown> = {};
   const names = {} as Record<SettingName, string>;
@@ -60,13 +64,14 @@ export function settle(
     const given = givenFor(setting);
     const row: OptionRow = OPTIONS[setting];
     values[setting] =
-      given.value ?? (row.default === connectionsUnder ? connectionsUnder(fileLimit) : row.default);
+      given.value ??
+      (row.default === connectionsUnder ? connectionsUnder(fileLimit, processes) : row.default);
     names[setting] = given.name;
   }
   const settings = values as unknown as Settings;
   if (givenFor('allowOrigin').value === undefined && isDemoOfThisMachine(settings))
     values['allowOrigin'] = ['*'];
-  checkRelations(settings, names, fileLimit);
+  checkRelations(settings, names, fileLimit, processes);
   checkPlaces(settings, names);
   checkLog(settings, names);
   return Object.freeze(settings);
@@ -116,14 +121,18 @@ export function checkRelations(
   settings: Settings,
   names: Record<SettingName, string>,
   fileLimit: number | undefined,
+  processes = 1,
 ): void {
   const carried =
-    fileLimit === undefined ? CONNECTIONS_MAX : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
+    fileLimit === undefined
+      ? CONNECTIONS_MAX
+      : (fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX) * processes;
   if (settings.maxConnections > carried) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `${names.maxConnections} must be at most ${Math.max(carried, 0)} ` +
-        `(got ${settings.maxConnections}): of the file limit of ${fileLimit} ` +
+        `(got ${settings.maxConnections}): of the file limit of ${fileLimit}` +
+        (processes === 1 ? ' ' : ` of each of ${processes} workers `) +
         `${RESERVED_FILES} files are kept for the process and ${SPARE_SOCKETS_MAX} for clients ` +
         'that are told to come back; raise it with ulimit -n or LimitNOFILE=',
     );

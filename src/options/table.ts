@@ -534,11 +534,12 @@ type ValueOf<Row extends OptionRow> =
 /** Every setting, resolved: what a server runs with. */
 export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof OPTIONS)[Name]> };
 
-/** The default of `--max-connections`: the file limit less what is kept free. */
-export function connectionsUnder(fileLimit: number | undefined): number {
+/** The default of `--max-connections`: the file limit of each process less what it keeps free. */
+export function connectionsUnder(fileLimit: number | undefined, processes = 1): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;
   // At least 1, so that a low file limit is refused by the relation and not by the option's range.
-  return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, CONNECTIONS_MAX));
+  const carried = (fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX) * processes;
+  return Math.max(1, Math.min(carried, CONNECTIONS_MAX));
 }
 
 /** An origin as browsers send it: lower case, punycode, no default port, no path. */

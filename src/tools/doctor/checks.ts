@@ -123,24 +123,27 @@ function checkCores({ cores }: Machine, { lines, workers }: Plan): Finding {
   );
 }
 
-function checkFiles({ fileLimit, fileCeiling }: Machine, { lines }: Plan): Finding {
-  const wanted = lines + RESERVED_FILES + SPARE_SOCKETS_MAX;
+function checkFiles({ fileLimit, fileCeiling }: Machine, { lines, workers }: Plan): Finding {
+  const kept = RESERVED_FILES + SPARE_SOCKETS_MAX;
+  const wanted = lines + kept;
   const why =
     `each line is an open file; ${decimal(lines)} lines need ${decimal(wanted)}, ` +
-    'with those reserved for the process, and above the limit no connection is accepted';
+    'with those reserved for the process, and above the limit no connection is accepted' +
+    (workers === 1 ? '' : '; one worker has all lines for a moment when the others have ended');
   if (fileLimit === undefined)
     return found('file-limit', 'advice', 'not reported here', why, `ulimit -n ${wanted}`);
   const raise =
     `ulimit -n ${wanted}, or LimitNOFILE=${wanted} in the systemd unit, or docker ` +
     `--ulimit nofile=${wanted}`;
   const isPastCeiling = fileCeiling !== undefined && fileCeiling < wanted;
+  const carried = Math.max(0, fileLimit - kept);
   return found(
     'file-limit',
-    fileLimit < wanted ? 'problem' : 'ok',
+    carried * workers < lines ? 'problem' : fileLimit < wanted ? 'advice' : 'ok',
     fileLimit === Infinity
       ? 'no limit'
-      : `${decimal(fileLimit)}, enough for ` +
-          `${decimal(Math.max(0, fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX))} lines`,
+      : `${decimal(fileLimit)}, enough for ${decimal(carried)} lines` +
+          (workers === 1 ? '' : ` in each of ${decimal(workers)} workers`),
     why,
     isPastCeiling ? `sysctl -w fs.nr_open=${wanted}, then ${raise}` : raise,
   );
