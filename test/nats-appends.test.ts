@@ -1,5 +1,6 @@
 /** What counts as a repeat of a request: what NATS says, and what is there. */
 import type { JetStreamManager, StoredMsg } from '@nats-io/jetstream';
+import type { MsgHdrs } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
 import { Appends } from '../src/log/nats/appends.js';
 import type { Publisher } from '../src/log/nats/publisher.js';
@@ -16,28 +17,35 @@ function stored(request?: { readonly key: string; readonly digest: string }): St
   const mark = { index: 0, count: 1, firstId: 0, subscribers: 0 };
   const { headers } = messageOf(
     ENTRY,
-    'id',
+    request === undefined ? 'id' : `${request.key}.0`,
     SUBJECTS,
     request === undefined ? undefined : { ...request, ...mark },
   );
   return { header: headers } as unknown as StoredMsg;
 }
 
-/** Appends once where NATS says that it has the message as ID, and has this there. */
-async function outcome(there: StoredMsg | null, firstId = 1): Promise<unknown> {
-  const publisher = {
-    publish: async () => [{ id: ID, isRepeat: true, isResent: false }],
-  } as unknown as Publisher;
-  const manager = {
+/** What NATS has at ID: nothing, and for its oldest id, or a message, or it does not say. */
+function managerWith(there: StoredMsg | null | Error, firstId = 1): JetStreamManager {
+  return {
     streams: {
-      getMessage: async () => there,
+      getMessage: async () => {
+        if (there instanceof Error) throw there;
+        return there;
+      },
       info: async () => ({ state: { first_seq: firstId } }),
     },
   } as unknown as JetStreamManager;
-  const appends = new Appends(publisher, manager, 'S', SUBJECTS);
-  return appends
-    .append([ENTRY], REQUEST)
-    .catch((error: unknown) => (error as { code: string }).code);
+}
+
+const codeOf = (error: unknown): string => (error as { code: string }).code;
+
+/** Appends once where NATS says that it has the message as ID, and has this there. */
+async function outcome(there: StoredMsg | null | Error, firstId = 1): Promise<unknown> {
+  const publisher = {
+    publish: async () => [{ id: ID, isRepeat: true, isResent: false }],
+  } as unknown as Publisher;
+  const appends = new Appends(publisher, managerWith(there, firstId), 'S', SUBJECTS);
+  return appends.append([ENTRY], REQUEST).catch(codeOf);
 }
 
 test.each([
@@ -52,6 +60,31 @@ test.each([
   ['an event without a key', stored(), 1, 'HOLDLINE_OUTCOME_UNKNOWN'],
   ['nothing', null, 1, 'HOLDLINE_OUTCOME_UNKNOWN'],
   ['nothing any more', null, ID + 1, { ids: [ID], isRepeat: true }],
+  ['what it does not say', new Error('timeout'), 1, 'HOLDLINE_OUTCOME_UNKNOWN'],
 ])('a message that NATS says it has is %s', async (_name, there, firstId, expected) => {
   expect(await outcome(there, firstId)).toEqual(expected);
 });
+
+test.each([
+  ['itself', true, { ids: [ID], isRepeat: false }],
+  ['another event', false, 'HOLDLINE_OUTCOME_UNKNOWN'],
+])(
+  'an event without a key that was sent again, and is there, is %s',
+  async (_n, isSame, expected) => {
+    let sent: StoredMsg | undefined;
+    const publisher = {
+      publish: async ([{ headers }]: [{ headers: MsgHdrs }]) => {
+        sent = { header: headers } as unknown as StoredMsg;
+        return [{ id: ID, isRepeat: true, isResent: true }];
+      },
+    } as unknown as Publisher;
+    const manager = {
+      streams: {
+        getMessage: async () => (isSame ? sent : stored()),
+        info: async () => ({ state: { first_seq: 1 } }),
+      },
+    } as unknown as JetStreamManager;
+    const appends = new Appends(publisher, manager, 'S', SUBJECTS);
+    expect(await appends.append([ENTRY]).catch(codeOf)).toEqual(expected);
+  },
+);

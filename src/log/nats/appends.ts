@@ -1,13 +1,12 @@
 /** Appends to the stream: which messages they are, and how a request is kept once. */
-import type { JetStreamManager } from '@nats-io/jetstream';
+import type { JetStreamManager, StoredMsg } from '@nats-io/jetstream';
 import type { NewEntry } from '../../core/event.js';
 import type { RequestKey } from '../../core/event-log.js';
-import { HoldlineError } from '../../errors.js';
+import { asError, HoldlineError } from '../../errors.js';
 import type { Ack } from './batch.js';
 import type { Publisher } from './publisher.js';
-import { markOf, messageOf, type OutgoingMessage } from './record.js';
+import { ID_HEADER, markOf, messageOf, type OutgoingMessage } from './record.js';
 import type { Subjects } from './subjects.js';
-import { unavailable } from './unavailable.js';
 
 export class Appends {
   readonly #publisher: Publisher;
@@ -35,7 +34,7 @@ export class Appends {
   ): Promise<{ readonly ids: readonly number[]; readonly isRepeat: boolean }> {
     const acks =
       request === undefined
-        ? await this.#publisher.publish(
+        ? await this.#publish(
             entries.map((entry) => this.#message(entry)),
             laneOf(entries),
           )
@@ -67,11 +66,11 @@ export class Appends {
         subscribers,
       });
     const lane = laneOf(entries);
-    const [first] = await this.#publisher.publish([message(entries[0] as NewEntry, 0, 0)], lane);
+    const [first] = await this.#publish([message(entries[0] as NewEntry, 0, 0)], lane);
     const { id: firstId, isRepeat } = first as Ack;
     if (isRepeat) await this.#checkRepeat(firstId, request);
     if (entries.length === 1) return [first as Ack];
-    const rest = await this.#publisher.publish(
+    const rest = await this.#publish(
       entries.slice(1).map((entry, index) => message(entry, index + 1, firstId)),
       lane,
       1,
@@ -79,36 +78,52 @@ export class Appends {
     return [first as Ack, ...rest];
   }
 
-  /**
-   * NATS has had this key: for this request, or for another one. A server that was cut off may name
-   * a message that its cluster never had, or has given to another: that is no repeat.
-   */
+  /** As {@link Publisher.publish}; what was sent again is looked up where NATS says it had it. */
+  async #publish(
+    messages: readonly OutgoingMessage[],
+    lane: string,
+    before = 0,
+  ): Promise<readonly Ack[]> {
+    const acks = await this.#publisher.publish(messages, lane, before);
+    for (const [index, { id, isRepeat, isResent }] of acks.entries())
+      if (isRepeat && isResent) await this.#stored(id, messages[index]!.headers.get(ID_HEADER));
+    return acks;
+  }
+
+  /** NATS has had this key: for this request, or for another one. */
   async #checkRepeat(firstId: number, { key, digest }: RequestKey): Promise<void> {
-    let stored;
-    let isForgotten = false;
-    try {
-      stored = await this.#manager.streams.getMessage(this.#stream, { seq: firstId });
-      if (stored === null) {
-        const { state } = await this.#manager.streams.info(this.#stream);
-        isForgotten = firstId < state.first_seq;
-      }
-    } catch (error) {
-      throw unavailable(error);
-    }
+    const stored = await this.#stored(firstId, `${key}.0`);
     const mark = markOf(stored?.header);
-    if (mark?.key !== key) {
-      if (isForgotten) return;
-      throw new HoldlineError(
-        'HOLDLINE_OUTCOME_UNKNOWN',
-        `NATS says that it has this request as ${firstId}, and has something else there; repeat it`,
-      );
-    }
-    if (mark.digest === digest) return;
+    if (stored === undefined || mark?.digest === digest) return;
     throw new HoldlineError(
       'HOLDLINE_IDEMPOTENCY_MISMATCH',
       'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',
     );
   }
+
+  /**
+   * The message that NATS says it has; undefined where the stream has forgotten it. A server that
+   * was cut off may name one that its cluster never had, or has given to another: that is no
+   * repeat, and nobody knows what became of it.
+   */
+  async #stored(id: number, messageId: string): Promise<StoredMsg | undefined> {
+    try {
+      const stored = await this.#manager.streams.getMessage(this.#stream, { seq: id });
+      if (stored?.header.get(ID_HEADER) === messageId) return stored;
+      const { state } = await this.#manager.streams.info(this.#stream);
+      if (stored === null && id < state.first_seq) return undefined;
+    } catch (error) {
+      throw unknown(id, `cannot be asked for it (${asError(error).message})`);
+    }
+    throw unknown(id, 'has something else there');
+  }
+}
+
+function unknown(id: number, why: string): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_OUTCOME_UNKNOWN',
+    `NATS says that it has this request as ${id}, and ${why}`,
+  );
 }
 
 /** The lane of a request: its channel; requests over several channels share one. */
