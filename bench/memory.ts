@@ -36,8 +36,8 @@ export interface MemoryRound {
   rss: LinearModel;
   heap: LinearModel;
   /**
-   * True when memory fell while lines came: the thread of tsx's loader gives back 9 MB at once,
-   * some time in the process's first minute. Such a round is in no figure.
+   * True when memory fell while lines came: something else than lines gave it back. Such a round is
+   * in no figure.
    */
   isDiscarded: boolean;
 }
@@ -73,7 +73,8 @@ const STEP = 2_000;
 const QUICK_POINTS = [500, 750, 1_000, 1_250, 1_500];
 const SETTLE_MS = 500;
 const GARBAGE_COLLECTIONS = 3;
-const STABLE_AFTER_MS = 15_000;
+/** The thread of tsx's loader gives back 9 MB when the process is 24 s old. */
+const STABLE_AFTER_MS = 30_000;
 const QUICK_STABLE_AFTER_MS = 2_000;
 const STABLE_WITHIN_MS = 60_000;
 const STABLE_BYTES = 128 * 1024;
@@ -188,7 +189,7 @@ export async function settled(server: Running): Promise<Usage> {
 
 /**
  * Waits until memory no longer moves: a young Node process gives back several megabytes in its
- * first 15 s (the loader's thread, the first heap), which would change the slope by hundreds of
+ * first 30 s (the loader's thread, the first heap), which would change the slope by hundreds of
  * bytes a line.
  */
 export async function stable(measure: () => Promise<Usage>, quick: boolean): Promise<Usage> {
