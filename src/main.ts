@@ -16,6 +16,9 @@ import { VERSION } from './version.js';
 /** The command line is wrong, or names a log that cannot be used: it will fail again. */
 const EXIT_USAGE = 2;
 
+/** Any time will do: process.exit ends it. */
+const HOLD_MS = 60_000;
+
 /** A command of `holdline`. */
 interface Command {
   readonly summary: string;
@@ -104,7 +107,7 @@ function help(): string {
 
 /** Runs the command named by the arguments. */
 async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args;
+  const [name, ...rest] = args[0] === 'help' ? helpOf(args.slice(1)) : args;
   if (name === '--help' || name === '-h') {
     process.stdout.write(help());
     return EXIT_DONE;
@@ -124,6 +127,12 @@ async function main(args: readonly string[]): Promise<number> {
     return EXIT_DONE;
   }
   return command.run(rest);
+}
+
+/** `help` and `help COMMAND` are `--help` and `COMMAND --help`. */
+function helpOf(args: readonly string[]): readonly string[] {
+  const [name, ...rest] = args;
+  return name === undefined || name.startsWith('-') ? ['--help'] : [name, '--help', ...rest];
 }
 
 function unknownCommand(name: string | undefined): string {
@@ -149,5 +158,8 @@ function explain(error: unknown): number {
 }
 
 outliveTerminal();
+// Timers of the server's clock hold no process, and a command that waits for nothing else (NATS
+// that does not answer) would end here in the middle, without a word, with exit code 13 of Node's.
+setInterval(() => {}, HOLD_MS);
 // Exit at once and not when the last handle closes. native-notes/worker-exit-aborts.md
 process.exit(await main(process.argv.slice(2)).catch(explain));

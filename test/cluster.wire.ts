@@ -158,3 +158,19 @@ test('nothing is missed while nodes are restarted one by one and a NATS server i
     expect(client.gaps).toEqual([]);
   }
 }, 90_000);
+
+test('a start on ports that are taken, and a roll of what does not run, say why and end', async () => {
+  const cluster = new Cluster(await freeBase());
+  // It takes connections and answers nothing.
+  const stranger = createServer();
+  onTestFinished(() => void stranger.close());
+  await new Promise<void>((resolve) => {
+    stranger.listen(cluster.basePort + 2, '127.0.0.1', resolve);
+  });
+  await expect(cluster.do('roll')).rejects.toThrow(
+    'cluster: node1 does not run: ./cluster.sh start',
+  );
+  await expect(cluster.do('start')).rejects.toThrow(
+    /the port is taken by another program[^]*cluster: node2 has ended, see above/,
+  );
+}, 30_000);

@@ -796,6 +796,11 @@ describe('sizes and times', () => {
     expect(shown(['--replay-bytes=0'], 'replay-bytes')).toBe('0B');
     expect(shown(['--replay-total=1GiB'], 'replay-total')).toBe('1GiB');
   });
+
+  it('a time may be in days', () => {
+    expect(shown(['--log-age=30d'], 'log-age')).toBe('720h');
+    expect(shown(['--log-age=0.5d'], 'log-age')).toBe('12h');
+  });
 });
 
 describe('precedence', () => {
@@ -886,7 +891,7 @@ describe('the config file', () => {
 
   it('wants a unit with a time', () => {
     expect(refusal(() => parseFile({ heartbeat: 15 }))).toBe(
-      '"heartbeat" in h.json must be a time from 100ms to 10min in ms, s, min or h, such as 250ms or 15s (got 15)',
+      '"heartbeat" in h.json must be a time from 100ms to 10min in ms, s, min, h or d, such as 250ms or 15s (got 15)',
     );
   });
 

@@ -126,9 +126,9 @@ describe('authorize', () => {
   test('refuses a publish before its body is read as events', async () => {
     const { port } = await listening({ authorize: () => false });
     const headers = { 'Content-Type': 'application/json' };
-    expect(codeOf(await request(port, 'POST', '/c', { headers, body: '{' }))).toBe(
-      'HOLDLINE_FORBIDDEN',
-    );
+    const refusal = await request(port, 'POST', '/c', { headers, body: '{' });
+    expect(codeOf(refusal)).toBe('HOLDLINE_FORBIDDEN');
+    expect(refusal.body.toString()).toContain('this client is not allowed to publish to c"');
   });
 });
 

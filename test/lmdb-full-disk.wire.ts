@@ -86,7 +86,9 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(taken).toBeGreaterThan(100);
     await until('the log is down', () => !log.state.isUp);
     // Said by Holdline before LMDB writes: where LMDB meets a full disk, it may end the process.
-    expect(log.state.problem).toMatch(/cannot be written \(ENOSPC\).*tried again/);
+    expect(log.state.problem).toMatch(
+      /cannot be written: no room on the disk \(ENOSPC\).*tried again/,
+    );
     expect(reported.length).toBeGreaterThan(0);
     expect(namesOf((await readAll(log, ['a'])).events)).toEqual(['a1']);
     expect((await readAll(log, ['big'])).events.length).toBe(taken);

@@ -245,7 +245,7 @@ describe('a run that cannot be', () => {
     const { status, stderr } = await failed(words('--url http://127.0.0.1:1/c'));
     expect({ status, stderr }).toEqual({
       status: 1,
-      stderr: 'holdline: cannot connect to 127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1\n',
+      stderr: 'holdline: cannot connect to 127.0.0.1:1: no server listens there (ECONNREFUSED)\n',
     });
   });
 

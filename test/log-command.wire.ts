@@ -18,10 +18,29 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Room } from '../dist/log/lmdb/room.js';
 import { LogReader, restore } from '../dist/log/lmdb/upkeep.js';
 import { deletion, event, events, historyOf, namesOf, readAll } from './log-contract.js';
+import { begunBefore } from './support/begun.js';
 import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
 import { NatsServer } from './support/nats.js';
 import { LogNode } from './support/nats-log.js';
 import { runHoldline } from './support/server.js';
+
+/** A copy to a port that nobody listens on: its exit code and what it says. */
+const unanswered = begunBefore(async (atEnd) => {
+  const place = logDirectory();
+  atEnd(() => rmSync(place, { recursive: true, force: true }));
+  const before = await openLmdbLog(join(place, 'log'));
+  await before.append(events('a1'));
+  await before.close();
+  const main = join(import.meta.dirname, '../dist/main.js');
+  const args = [main, 'log', 'copy', join(place, 'log'), 'nats://127.0.0.1:1'];
+  return {
+    value: new Promise((resolve) => {
+      const copy = execFile(process.execPath, args, (_, __, said) =>
+        resolve([copy.exitCode, said]),
+      );
+    }),
+  };
+});
 
 let root: string;
 let directory: string;
@@ -151,8 +170,20 @@ test('ids of a clock go on at the clock after a restore', async () => {
 test('a backup, a restore and an upgrade say why not', async () => {
   expect(refused('backup', directory, target)).toEqual([
     2,
-    expect.stringMatching(/ENOENT|no log in the directory/),
+    `holdline: the directory "${directory}" cannot be used: it is not there (HOLDLINE_BAD_LOG)`,
   ]);
+  // Each of the others that reads one says which.
+  const noLog = [
+    2,
+    expect.stringContaining(`there is no log in the directory "${root}"`) as string,
+  ];
+  for (const args of [
+    ['backup', root, target],
+    ['restore', root, target],
+    ['upgrade', root],
+  ])
+    expect(refused(...args)).toEqual(noLog);
+  expect(refused('copy', `lmdb:${root}`, 'nats://127.0.0.1:1')).toEqual(noLog);
   const running = await openLmdbLog(directory);
   await running.append(events('a1'));
   writeFileSync(join(root, 'file'), '');
@@ -321,6 +352,13 @@ test('a closed log is read in id order, without what was deleted', async () => {
     { ...deletion('never'), id: 4_108 },
   ]);
   await reader.close();
+});
+
+test('a copy to NATS that does not answer says so: no command ends while it waits', async () => {
+  expect(await unanswered().value.value).toEqual([
+    2,
+    'holdline: NATS cannot be reached: connection refused (HOLDLINE_BAD_LOG)\n',
+  ]);
 });
 
 test('a log is copied to NATS: events and rows, and where ids change it says so', async () => {

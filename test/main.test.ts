@@ -58,6 +58,9 @@ describe('help and version', () => {
     [['-h'], /^Usage: holdline COMMAND /],
     [['serve', '--help'], /^Usage: holdline serve \[options\]\n[^]*--replay-events N/],
     [['serve', '--no-such-option', '-h'], /^Usage: holdline serve /],
+    [['help'], /^Usage: holdline COMMAND /],
+    [['help', 'token'], /^Usage: holdline token /],
+    [['serve', '--help'], /memory, lmdb:DIR on this disk, or nats:\/\/HOST:PORT for several/],
     [
       ['--version'],
       new RegExp(

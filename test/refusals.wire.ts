@@ -131,7 +131,7 @@ describe('the log', () => {
     expect(entries.map(({ reason }) => reason)).toEqual(
       expect.arrayContaining([
         'the query parameter "…" is not known; did you mean since?',
-        'sort="…" is not one of lag, bytes, age',
+        'the query parameter sort must be lag or bytes or age (got "…")',
         expect.stringContaining('"data" is missing') as string,
       ]),
     );

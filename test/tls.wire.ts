@@ -197,14 +197,18 @@ describe('files that cannot be served', () => {
     [
       'a certificate that is not there',
       { ...first, tlsCert: missing },
-      `the certificate (--tls-cert) "${missing}" cannot be read (ENOENT)`,
+      `the certificate (--tls-cert) "${missing}" cannot be read (ENOENT: no such file or directory, open '${missing}')`,
     ],
     [
       'a key that is not there',
       { ...first, tlsKey: missing },
-      `the key (--tls-key) "${missing}" cannot be read (ENOENT)`,
+      `the key (--tls-key) "${missing}" cannot be read (ENOENT: no such file or directory, open '${missing}')`,
     ],
-    ['a folder', { ...first, tlsKey: folder.path }, 'cannot be read (EISDIR)'],
+    [
+      'a folder',
+      { ...first, tlsKey: folder.path },
+      'cannot be read (EISDIR: illegal operation on a directory',
+    ],
     ['a certificate of garbage', { ...first, tlsCert: garbage }, 'must be a certificate in PEM'],
     ['a key of garbage', { ...first, tlsKey: garbage }, 'must be a private key in PEM'],
     ['a key with a passphrase', { ...first, tlsKey: locked }, 'must be without a passphrase'],
@@ -225,7 +229,7 @@ describe('files that cannot be served', () => {
     const { status, stderr } = runHoldline(args);
     expect([status, stderr]).toEqual([
       2,
-      `holdline: the certificate (--tls-cert) "${missing}" cannot be read (ENOENT) (HOLDLINE_BAD_OPTION)\n`,
+      `holdline: the certificate (--tls-cert) "${missing}" cannot be read (ENOENT: no such file or directory, open '${missing}') (HOLDLINE_BAD_OPTION)\n`,
     ]);
   });
 

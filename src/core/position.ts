@@ -58,16 +58,17 @@ export function positionFromQuery(name: string, text: string): Position {
 }
 
 const OTHER_POSITIONS =
-  ', or latest, or a time such as 10m (ms, s, m, h or d before now) or 2026-11-26T20:15:00Z';
+  ', or latest, or a time such as 10m (ms, s, m or min, h or d before now) or 2026-11-26T20:15:00Z';
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1_000,
   m: 60_000,
+  min: 60_000,
   h: 3_600_000,
   d: 86_400_000,
 };
-const AGO = /^(\d{1,9})(ms|s|m|h|d)$/;
+const AGO = /^(\d{1,9})(ms|s|m|min|h|d)$/;
 /** RFC 3339, 5.6. In a query an unescaped + is read as a space. */
 const DATE_TIME = /^(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d{1,9})?(?:[Zz]|([+ -])(\d\d:\d\d))$/;
 

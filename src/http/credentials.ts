@@ -41,7 +41,8 @@ const DOING = {
 } as const satisfies Record<Wanted, string>;
 
 /** The same as a right. */
-const RIGHT_TO = {
+/** What a right lets do, in words. */
+export const RIGHT_TO = {
   subscribe: 'subscribe to',
   publish: 'publish to',
   delete: 'delete',

@@ -12,6 +12,7 @@ import {
   Credentials,
   forbidden,
   andThen,
+  RIGHT_TO,
   type CredentialSettings,
   type Soon,
   type Wanted,
@@ -333,7 +334,7 @@ export class Guard {
     }
     throw new HoldlineError(
       'HOLDLINE_FORBIDDEN',
-      `this client is not allowed to ${request.action} on ${inWords(request.channels)}`,
+      `this client is not allowed to ${RIGHT_TO[request.action]} ${inWords(request.channels)}`,
     );
   }
 

@@ -92,7 +92,7 @@ function read(path: string, what: string): string {
   try {
     return readFileSync(path, 'latin1');
   } catch (cause) {
-    throw bad(`${what} ${show(path)} cannot be read (${wordsOf(cause)})`, cause);
+    throw bad(`${what} ${show(path)} cannot be read (${(cause as Error).message})`, cause);
   }
 }
 

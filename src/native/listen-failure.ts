@@ -42,25 +42,25 @@ function askSystem(host: string, port: number): Promise<NodeJS.ErrnoException | 
   });
 }
 
-/** The words for an error code of the system. */
+/** The words for an error code of the system. They name no option: there are two such ports. */
 export function reasonOf(code: string | undefined, host: string, port: number): string {
   switch (code) {
     case 'EADDRINUSE':
-      return 'the port is taken by another program; choose another --port, or stop that program';
+      return 'the port is taken by another program; choose another port, or stop that program';
     case 'EACCES':
-      return `this user may not listen there; choose a --port of 1024 or more (got ${port}), or give the program the right (CAP_NET_BIND_SERVICE)`;
+      return `this user may not listen there; choose a port of 1024 or more (got ${port}), or give the program the right (CAP_NET_BIND_SERVICE)`;
     case 'EADDRNOTAVAIL':
-      return 'the address is not one of this machine; choose another --host, such as 127.0.0.1 or 0.0.0.0';
+      return 'the address is not one of this machine; choose one that is, such as 127.0.0.1, or 0.0.0.0 for all';
     case 'EAFNOSUPPORT':
-      return 'this machine has no IPv6; choose another --host, such as 127.0.0.1 or 0.0.0.0';
+      return 'this machine has no IPv6; choose an address of IPv4, such as 127.0.0.1, or 0.0.0.0 for all';
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return isIP(host.replaceAll(/[[\]]/g, '')) > 0
-        ? 'an address of --host is written without brackets, such as ::1'
-        : 'there is no address of that name; choose another --host, such as 127.0.0.1 or 0.0.0.0';
+        ? 'an address is written without brackets here, such as ::1'
+        : 'there is no address of that name; choose another, such as 127.0.0.1, or 0.0.0.0 for all';
     case undefined:
       return 'the system refused, and a moment later it was free; try again';
     default:
-      return `the system says ${code}; choose another --port or --host`;
+      return `the system says ${code}; choose another port or address`;
   }
 }

@@ -45,7 +45,7 @@ ${publishCard(publishing, origin)}
 ${pre(`const feed = new EventSource('${basePath}/notifications');\nfeed.addEventListener('notice', (event) =>\n  console.log(event.data));`)}
 </section>
 <section class="card"><h2>Operate</h2>
-<ul>${['/-/health', '/-/ready'].map((path) => `<li><a href="${basePath}${path}">${path}</a></li>`).join('')}</ul>
+<ul>${['/-/health', '/-/ready', '/-/openapi.json'].map((path) => `<li><a href="${basePath}${path}">${path}</a></li>`).join('')}</ul>
 ${hasOpsPort ? '<p>Operations have a port of their own.</p>' : operations(pages, origin)}
 </section>
 </div>`,

@@ -151,7 +151,7 @@ const position = 'the id to continue after, or 0 for everything held';
 export const QUERY_PARAMETERS = {
   since: inQuery(
     'since',
-    `${position}; latest for new events only; or, where the log keeps events, a time: 10m (ms, s, m, h or d before now) or 2026-11-26T20:15:00Z`,
+    `${position}; latest for new events only; or, where the log keeps events, a time: 10m (ms, s, m or min, h or d before now) or 2026-11-26T20:15:00Z`,
     { type: 'string' },
   ),
   last_event_id: inQuery('last_event_id', `${position}; stronger than since`, { type: 'string' }),

@@ -1,12 +1,11 @@
 /** The pages under `/-/`: one table with who may ask for each, and what it answers. */
 import type { EventLog, LogState } from '../core/event-log.js';
 import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-ranking.js';
-import { HoldlineError } from '../errors.js';
 import { RANKED_LINES_DEFAULT } from '../limits.js';
 import { limitOf } from '../http/request.js';
 import { makeChannelPages, type ChannelSource } from './channel-pages.js';
 import { DEMO_PAGES } from './demo.js';
-import type { Query } from '../http/query.js';
+import { badParameter, type Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
 import { figuresNow, METRICS_CONTENT_TYPE, metricsText, type FigureSources } from './metrics.js';
 import { OPENAPI } from './openapi.js';
@@ -68,9 +67,9 @@ function readiness(draining: boolean, { isUp, problem }: LogState): OpsAnswer {
   return json(isUp ? { status: 'ready', log } : { status: 'degraded', log, problem });
 }
 
-/** The paths of the pages, for a 404; scripts and styles are left out. */
+/** The paths of the pages, for a 404; scripts and styles are left out. The description has all. */
 export function pagesInWords(pages: OpsPages, basePath: string): string {
-  const names = [...pages.keys()].filter((name) => !name.includes('.'));
+  const names = [...pages.keys()].filter((name) => !name.includes('.') || name === 'openapi.json');
   const paths = names.map((name) => `${basePath}${shownPathOf(name)}`);
   return `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`;
 }
@@ -81,8 +80,5 @@ function rankingOf(query: Query): { readonly sort: LineOrder; readonly limit: nu
   const text = query.get('sort') ?? 'lag';
   const sort = LINE_ORDERS.find((one) => one === text);
   if (sort !== undefined) return { sort, limit: limitOf(query) || RANKED_LINES_DEFAULT };
-  throw new HoldlineError(
-    'HOLDLINE_BAD_QUERY',
-    `sort=${JSON.stringify(text.slice(0, 32))} is not one of ${LINE_ORDERS.join(', ')}`,
-  );
+  throw badParameter('sort', LINE_ORDERS.join(' or '), text);
 }

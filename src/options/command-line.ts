@@ -206,7 +206,7 @@ export function serveHelp(): string {
     ...optionLines(FLAG_ROWS),
     '',
     'SIZE is in bytes or has a unit, KiB, MiB or GiB: 4096, 64KiB.',
-    'TIME has a unit, ms, s, min or h: 250ms, 15s.',
+    'TIME has a unit, ms, s, min, h or d: 250ms, 15s.',
     'ORIGIN and allowed HOST may be repeated or separated by commas.',
     'Every option is also a variable (--replay-events is HOLDLINE_REPLAY_EVENTS) and a key of the',
     'config file (replay-events), but --print-config and --help are neither and --config is no key.',
@@ -221,7 +221,7 @@ export function serveHelp(): string {
 }
 
 /** The options of a command for its help, each with its range and default. */
-export function optionLines(rows: readonly OptionRow[]): string[] {
+export function optionLines(rows: readonly OptionRow[], title = 'Options:'): string[] {
   const described = rows.map((row) => ({ left: `  --${row.flag} ${row.kind.placeholder}`, row }));
   const width = Math.max(...described.map(({ left }) => left.length)) + 2;
   const lines = described.flatMap(({ left, row }) => {
@@ -230,7 +230,7 @@ export function optionLines(rows: readonly OptionRow[]): string[] {
       : [];
     return [left.padEnd(width) + row.help, ...bounds];
   });
-  return ['Options:', ...lines, '  -h, --help'.padEnd(width) + 'print this and exit'];
+  return [title, ...lines, '  -h, --help'.padEnd(width) + 'print this and exit'];
 }
 
 function defaultInWords(row: OptionRow): string {

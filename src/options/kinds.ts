@@ -128,6 +128,8 @@ const TIME_UNITS: Units = [
   ['min', 60_000],
   ['h', 3_600_000],
 ];
+/** A day is read and never written, since operators say 24 h as well. */
+const READ_TIME_UNITS: Units = [...TIME_UNITS, ['d', 86_400_000]];
 
 /** "64KiB", "1.5s": a number with a unit. NaN for anything else and for parts of the first unit. */
 function readQuantity(text: string, units: Units): number {
@@ -177,10 +179,10 @@ export function time(
   const zero = orZero ? '0 or ' : '';
   // A bare number is refused: nginx reads "15" as seconds and Node as milliseconds.
   const readText = (text: string): number | undefined =>
-    read(text === '0' ? 0 : readQuantity(text, TIME_UNITS));
+    read(text === '0' ? 0 : readQuantity(text, READ_TIME_UNITS));
   return kind({
     placeholder: 'TIME',
-    accepted: `${zero}a time from ${range} in ms, s, min or h, such as 250ms or 15s`,
+    accepted: `${zero}a time from ${range} in ms, s, min, h or d, such as 250ms or 15s`,
     acceptedValue: `${zero}an integer from ${minMs} to ${maxMs}, in milliseconds`,
     range: `${zero}${range}`,
     read,

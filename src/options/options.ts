@@ -161,7 +161,7 @@ export interface Options {
    */
   readonly firstId?: Settings['firstId'];
   /**
-   * Where events are kept: in memory, on this disk, or in NATS for several servers.
+   * Where events are kept: memory, lmdb:DIR on this disk, or nats://HOST:PORT for several servers.
    *
    * Memory, lmdb:DIRECTORY, or nats://HOST:PORT of up to 16 servers with commas (tls:// for TLS),
    * without user and path. On the command line `--log`.

@@ -187,7 +187,7 @@ function checkPlaces(settings: Settings, names: Record<SettingName, string>): vo
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `${names.unixSocket} and ${names[other]} exclude each other: ` +
-        'a server on a unix socket has no address, and its proxy has the TLS',
+        'a unix socket takes the place of address and port, and TLS is left to the proxy',
     );
   }
 }

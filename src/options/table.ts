@@ -220,7 +220,7 @@ export const OPTIONS = {
     flag: 'log',
     kind: logPlace(),
     default: 'memory',
-    help: 'where events are kept: in memory, on this disk, or in NATS for several servers',
+    help: 'where events are kept: memory, lmdb:DIR on this disk, or nats://HOST:PORT for several servers',
   },
   durability: {
     flag: 'durability',

@@ -22,8 +22,12 @@ export interface ProcessesParts {
   readonly count: number;
   /** Starts the process of a worker, with the pipe on file descriptor 3. */
   readonly start: () => ChildProcess;
-  /** What an operator is told. */
-  readonly say: (level: 'info' | 'warn' | 'error', words: string, facts: object) => void;
+  /** Tells an operator by an entry of the log, which has a `pid` already: the supervisor's. */
+  readonly say: (
+    level: 'info' | 'warn' | 'error',
+    words: string,
+    facts: { readonly pid?: never; readonly [fact: string]: unknown },
+  ) => void;
   readonly clock: Clock;
   /** The credit of each; the default is that of limits.ts. */
   readonly credit?: { readonly channelBytes: number; readonly bytes: number };
@@ -204,7 +208,7 @@ export class WorkerProcesses {
       return;
     }
     if (worker.isEnding) {
-      say('info', `a worker ${how}`, { worker: place, pid, pauseMs: 0 });
+      say('info', `a worker ${how}`, { worker: place, workerPid: pid, pauseMs: 0 });
       this.#spawnLater(place, 0);
     } else {
       this.#died(place, servedMs, `a worker ${how}`, pid);
@@ -214,7 +218,7 @@ export class WorkerProcesses {
   /** Another one is started in its place, if that may help. */
   #died(place: number, servedMs: number, words: string, pid?: number): void {
     const pauseMs = this.#restarts.died(place, servedMs, this.servingCount > 0);
-    this.#parts.say('error', words, { worker: place, pid, pauseMs });
+    this.#parts.say('error', words, { worker: place, workerPid: pid, pauseMs });
     if (pauseMs !== undefined) {
       this.#spawnLater(place, pauseMs);
     } else {
@@ -260,7 +264,7 @@ export class WorkerProcesses {
       const isTooMuch = worker.isSilent && worker.link.waitingBytes > WORKER_CREDIT_BYTES;
       const isHanging = worker.isServing && worker.pingsMissed >= WORKER_PINGS_MISSED_MAX;
       if (isHanging || isTooMuch) {
-        const facts = { worker: place, pid, pingsMissed: worker.pingsMissed };
+        const facts = { worker: place, workerPid: pid, pingsMissed: worker.pingsMissed };
         this.#parts.say('error', 'a worker hangs and is ended', facts);
         worker.kill();
         continue;

@@ -29,6 +29,8 @@ fail() {
   say "$*" >&2
   exit 1
 }
+# All ports are from BASE_PORT to 23 above it.
+[[ "$base" =~ ^[1-9][0-9]{0,4}$ && "$base" -le 65512 ]] || fail "BASE_PORT must be a port from 1 to 65512 (got \"$base\")"
 
 is_running() {
   local pid stat
@@ -50,13 +52,25 @@ spawn() {
 
 # until_true SECONDS WHAT COMMAND…
 until_true() {
-  local seconds=$1 what=$2
+  local seconds=$1 what=$2 until=$((SECONDS + $1))
   shift 2
-  for ((i = 0; i < seconds * 10; i++)); do
+  while ((SECONDS <= until)); do
     if "$@"; then return; fi
     sleep 0.1
   done
   fail "not in $seconds s: $what (see $run/*.log)"
+}
+
+# until_serving SECONDS WHAT NAME COMMAND…: the same, but not for longer than the process NAME runs.
+until_serving() {
+  local name=$3
+  until_true "$1" "$2" serves_or_ended "${@:3}"
+  if is_running "$name"; then return; fi
+  tail -n 3 "$run/$name.log" >&2
+  fail "$name has ended, see above and $run/$name.log; a port of BASE_PORT=$base may be taken by another program"
+}
+serves_or_ended() {
+  if is_running "$1"; then "${@:2}"; fi
 }
 
 end() {
@@ -86,7 +100,7 @@ start_node() {
 }
 
 # A node answers before it has opened its log, or not at all: only this says that it serves.
-is_ready() { curl -fsS -o "$run/ready.json" "http://127.0.0.1:$(node_port "$1")/-/ready" 2> /dev/null; }
+is_ready() { curl -fsS --max-time 2 -o "$run/ready.json" "http://127.0.0.1:$(node_port "$1")/-/ready" 2> /dev/null; }
 
 # haproxy_says COMMAND: its answer, by the stats socket.
 haproxy_says() {
@@ -108,23 +122,24 @@ start() {
   fi
   start_nats
   for n in "${nodes[@]}"; do is_running "node$n" || start_node "$n"; done
-  for n in "${nodes[@]}"; do until_true 45 "node $n is ready" is_ready "$n"; done
+  for n in "${nodes[@]}"; do until_serving 45 "node $n is ready" "node$n" is_ready "$n"; done
   if ! is_running haproxy; then
     PUBLIC_PORT=$base STATS_PORT=$((base + 9)) NODE1_PORT=$(node_port 1) NODE2_PORT=$(node_port 2) NODE3_PORT=$(node_port 3) \
       spawn haproxy haproxy -f "$here/haproxy.cfg"
   fi
-  for n in "${nodes[@]}"; do until_true 10 "haproxy has node $n" sees_up "$n"; done
+  for n in "${nodes[@]}"; do until_serving 10 "haproxy has node $n" haproxy sees_up "$n"; done
   say "http://127.0.0.1:$base, publish key in $run/publish-key"
 }
 
 # One node at a time. haproxy sends it nothing new, then it ends its lines, which come back to the others with their last ids.
 roll() {
-  local n
+  local n name
+  for name in node1 node2 node3 haproxy; do is_running "$name" || fail "$name does not run: ./cluster.sh start"; done
   for n in "${nodes[@]}"; do
     haproxy_says "set server holdline/node$n state drain" > /dev/null
     end "node$n" 20
     start_node "$n"
-    until_true 45 "node $n is ready" is_ready "$n"
+    until_serving 45 "node $n is ready" "node$n" is_ready "$n"
     haproxy_says "set server holdline/node$n state ready" > /dev/null
     until_true 10 "haproxy has node $n" sees_up "$n"
     say "node $n was restarted"

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import { asError, HoldlineError } from '../../errors.js';
 import { LOG_ROOM_KEPT_BYTES } from '../../limits.js';
-import { badLog } from './bad-log.js';
+import { badDirectory, badLog, noLogIn, show } from './bad-log.js';
 import { COMMIT_LOCK_FILE, whileNothingCommits } from './commit-lock.js';
 import { DATA_FILE, readHead } from './data-file.js';
 import { EndGate } from './end-gate.js';
@@ -118,7 +118,7 @@ async function openWith(
     throw damaged(asError(error).message);
   }
   try {
-    return gate.within(() => tablesOf(root, ABORT, readOnly));
+    return gate.within(() => tablesOf(root, ABORT, directory, readOnly));
   } catch (error) {
     await root.close();
     throw error instanceof HoldlineError ? error : damaged(asError(error).message);
@@ -128,10 +128,11 @@ async function openWith(
 function tablesOf(
   root: RootDatabase<Buffer, Buffer>,
   abort: object,
+  directory: string,
   readOnly: boolean,
 ): OpenTables {
-  const schema = schemaOf(root);
-  if (schema === undefined && readOnly) throw badLog('there is no log in the directory');
+  const schema = schemaOf(root, directory);
+  if (schema === undefined && readOnly) throw noLogIn(directory);
   const table = (name: string): Table => root.openDB<Buffer, Buffer>(name, BINARY);
   const tables: Tables = {
     root,
@@ -157,7 +158,7 @@ export function writeSchema({ facts }: Pick<Tables, 'facts'>): void {
  * The schema of the log; undefined when there is none yet, maybe because a crash came before it was
  * written. Throws HOLDLINE_BAD_LOG for what is no log, and for one that is newer than this program.
  */
-function schemaOf(root: RootDatabase<Buffer, Buffer>): number | undefined {
+function schemaOf(root: RootDatabase<Buffer, Buffer>, directory: string): number | undefined {
   // LMDB keeps tables under their names with a NUL behind.
   const names = [...root.getKeys()].map((key) => String(key).replace(/\0$/, ''));
   const found = names.includes('facts')
@@ -169,7 +170,9 @@ function schemaOf(root: RootDatabase<Buffer, Buffer>): number | undefined {
         TABLES.has(name) && [...root.openDB(name, BINARY).getKeys({ limit: 1 })].length === 0,
     );
     if (isEmpty) return undefined;
-    throw badLog('the directory holds an LMDB database of another program; give one of its own');
+    throw badLog(
+      `the directory ${show(directory)} holds an LMDB database of another program; give one of its own`,
+    );
   }
   const schema = Number(found.toString());
   if (!Number.isSafeInteger(schema) || schema < 1) throw damaged('its schema cannot be read');
@@ -197,15 +200,18 @@ function checkDirectory(directory: string, readOnly: boolean, isCopy: boolean): 
     if (!readOnly) makeDirectory(directory);
     names = readdirSync(directory);
   } catch (error) {
-    throw badLog(`the directory cannot be used: ${asError(error).message}`);
+    throw badDirectory(directory, error);
   }
   if (!names.includes(DATA_FILE)) {
-    if (readOnly) throw badLog('there is no log in the directory');
+    if (readOnly) throw noLogIn(directory);
     const foreign = names.find((name) => !OWN_FILES.has(name));
     if (foreign !== undefined)
-      throw badLog(`the directory holds other files ("${foreign}"); give an empty one`);
+      throw badLog(
+        `the directory ${show(directory)} holds other files (${show(foreign)}); give an empty one, or one that is not there`,
+      );
     const { bavail, bsize } = statfsSync(directory);
-    if (bavail * bsize < LOG_ROOM_KEPT_BYTES) throw badLog('the disk has no room for a log');
+    if (bavail * bsize < LOG_ROOM_KEPT_BYTES)
+      throw badLog(`the disk of ${show(directory)} has no room for a log`);
     // LMDB would let everyone read what it makes.
     for (const name of [DATA_FILE, 'lock.mdb'])
       closeSync(openSync(join(directory, name), 'a', 0o600));

@@ -17,11 +17,11 @@ import {
   type RequestKey,
 } from '../../core/event-log.js';
 import type { Counters } from '../../counters.js';
-import { asError, HoldlineError } from '../../errors.js';
+import { HoldlineError } from '../../errors.js';
 import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX, LOG_SILENT_MS_MAX } from '../../limits.js';
 import { firstIdAt } from '../first-id.js';
 import { KeptReceipts } from '../kept-receipts.js';
-import { badLog } from './bad-log.js';
+import { badDirectory } from './bad-log.js';
 import { lockDirectory } from './lock.js';
 import { makeDirectory } from './make-directory.js';
 import {
@@ -102,7 +102,7 @@ export class LmdbLog implements EventLog {
     try {
       makeDirectory(directory);
     } catch (error) {
-      throw badLog(`the directory of the log cannot be made: ${asError(error).message}`);
+      throw badDirectory(directory, error, 'made');
     }
     this.#unlock = await lockDirectory(directory);
     const opened = new Promise<Failure | undefined>((resolve) => {

@@ -6,8 +6,7 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
-import { asError } from '../../errors.js';
-import { badLog } from './bad-log.js';
+import { badDirectory, badLog } from './bad-log.js';
 import { loadLogLibc } from './libc.js';
 
 export const LOCK_FILE = 'holdline.lock';
@@ -22,7 +21,7 @@ export async function lockDirectory(directory: string): Promise<() => void> {
   try {
     file = openSync(join(directory, LOCK_FILE), 'a+', 0o600);
   } catch (error) {
-    throw badLog(`the directory of the log cannot be written: ${asError(error).message}`);
+    throw badDirectory(directory, error);
   }
   const owner = readFileSync(file, 'latin1').trim();
   const isFree = libc === undefined ? !isRunning(owner) : libc.lock(file);

@@ -276,7 +276,7 @@ export class LogThread {
    */
   async #fail(error: unknown, tried = 0): Promise<void> {
     this.#isBusy = true;
-    this.#setProblem(`the log cannot be written (${reasonOf(error)}); it is tried again`);
+    this.#setProblem(`the log cannot be written: ${reasonOf(error)}; it is tried again`);
     this.#ballast.giveBack();
     const before = this.#opened().newestId;
     await this.#reopen();
@@ -342,7 +342,7 @@ export class LogThread {
     } catch (error) {
       this.#tell({
         kind: 'fault',
-        words: `there is no room for the ballast of the log: ${reasonOf(error)}`,
+        words: `the ballast of the log (--log-ballast) cannot be made: ${reasonOf(error)}`,
       });
     }
   }
@@ -373,6 +373,7 @@ function commitmentOf({ entries, request }: WaitingAppend): Commitment {
 /** Without a path: everyone may see it (LogState.problem). */
 function reasonOf(error: unknown): string {
   const { code, message } = asError(error) as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return `no room on the disk (${code})`;
   // LMDB has numbers for codes, and says behind a colon what is of use to its authors only.
   return typeof code === 'string' ? code : (message.split(':')[0] ?? message);
 }

@@ -19,7 +19,7 @@ import type { LogRow } from '../../core/event-log.js';
 import type { LoggedEntry, LoggedEvent } from '../../core/event.js';
 import { asError } from '../../errors.js';
 import { LOG_ID_LEASE, LOG_READ_SLICE_EVENTS } from '../../limits.js';
-import { badLog } from './bad-log.js';
+import { badDirectory, badLog, noLogIn } from './bad-log.js';
 import { readPlace, readRow, type ChannelRow } from './channel-rows.js';
 import { DATA_FILE } from './data-file.js';
 import { openTables, SCHEMA, type Tables } from './environment.js';
@@ -164,7 +164,7 @@ export class LogReader {
 
   /** Rejects with HOLDLINE_BAD_LOG, also when a server runs. */
   static async open(directory: string): Promise<LogReader> {
-    if (!existsSync(join(directory, DATA_FILE))) throw badLog('there is no log in the directory');
+    if (!existsSync(join(directory, DATA_FILE))) throw noLogIn(directory);
     const unlock = await lockDirectory(directory);
     try {
       const { tables } = await openTables(directory, { readOnly: true });
@@ -258,7 +258,7 @@ function makeEmptyDirectory(path: string): void {
     makeDirectory(path);
     names = readdirSync(path);
   } catch (error) {
-    throw badLog(asError(error).message);
+    throw badDirectory(path, error, 'made');
   }
   const there = names.find((name) => name !== LOCK_FILE && name !== 'lost+found');
   if (there !== undefined)

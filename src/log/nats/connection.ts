@@ -120,7 +120,7 @@ function cannotConnect(error: unknown): HoldlineError {
     'HOLDLINE_BAD_LOG',
     isOfCredentials(error)
       ? 'NATS refuses the credentials (--nats-creds, --nats-token, --nats-user, --nats-password)'
-      : `NATS cannot be reached (--log nats:…): ${asError(error).message}`,
+      : `NATS cannot be reached: ${asError(error).message}`,
   );
 }
 

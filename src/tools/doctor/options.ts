@@ -113,7 +113,7 @@ export function doctorHelp(): string {
     ...optionLines(Object.values(DOCTOR_OPTIONS)),
     '',
     'SIZE is a number of bytes, or one with KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s,',
-    'min or h: 250ms, 15s. Every option can also be set as a variable (HOLDLINE_THROUGH_IDLE for',
+    'min, h or d: 250ms, 15s. Every option can also be set as a variable (HOLDLINE_THROUGH_IDLE for',
     '--through-idle); a flag overrides it. Everyone who can list processes sees flags, so give the',
     'key in a file (--publish-key-file FILE) or as a variable. The events that --through publishes',
     'have the type holdline-doctor, which clients ignore; still, a separate channel is safest.',

@@ -12,7 +12,8 @@ import type { ProxyPath } from './proxy-path.js';
 export function checkWebSocket({ webSocket, events }: ProxyPath): Finding | undefined {
   if (webSocket === null) return undefined;
   const { status, firstAfterMs } = webSocket;
-  const why = 'WebSockets cannot be used here; EventSource and polls do not need them';
+  const why =
+    'where they do not pass, pages cannot use WebSockets; EventSource and polls do not need them';
   const problem = (value: string, mend: string): Finding =>
     found('websocket', 'problem', value, why, mend);
   if (status === 101) {

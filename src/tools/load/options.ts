@@ -271,7 +271,7 @@ export function loadHelp(): string {
     '',
     ...optionLines(Object.values(LOAD_OPTIONS)),
     '',
-    'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or h: 250ms, 15s. SHARE is in percent: 1%.',
+    'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min, h or d: 250ms, 15s. SHARE is in percent: 1%.',
     'Clients that read slowly or nothing have figures of their own: what they miss does not count as lost. The server of --url may be any',
     'that answers with an event stream. Its ids may be any text; the order of the events is then compared with that of publishing.',
     'Every option can also be set as a variable (HOLDLINE_POLL_INTERVAL for --poll-interval); a flag overrides it. Everyone who can list',

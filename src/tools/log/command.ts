@@ -33,7 +33,7 @@ async function done(command: LogCommand): Promise<string> {
 }
 
 function wordsOf({ schema, events, newestId, fileBytes }: LogFacts): string {
-  return `${events} events, the newest with id ${newestId} (schema ${schema}, ${fileBytes} bytes)`;
+  return `${events} ${events === 1 ? 'event' : 'events'}, the newest with id ${newestId} (schema ${schema}, ${fileBytes} bytes)`;
 }
 
 async function copy({

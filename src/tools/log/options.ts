@@ -114,9 +114,7 @@ export function logHelp(): string {
     '  copy     move events and revocations to a new stream of NATS, in their order; the server',
     '           must not run. Receipts of Idempotency-Keys stay behind: they last two minutes',
     '',
-    'Options of copy:',
-    '',
-    ...optionLines(Object.values(OF_COPY)),
+    ...optionLines(Object.values(OF_COPY), 'Options of copy:'),
     '',
   ].join('\n');
 }

@@ -77,7 +77,7 @@ export function tokenHelp(): string {
     ...optionLines(Object.values(TOKEN_OPTIONS)),
     '',
     'A PATTERN is a channel in which * stands for the rest of a segment, and ** for any rest.',
-    'TIME has a unit, ms, s, min or h: 5min, 1h. Give the secret in a file',
+    'TIME has a unit, ms, s, min, h or d: 5min, 1h. Give the secret in a file',
     '(--jwt-secret-file FILE) or as a variable: everyone who can list processes sees flags.',
     '',
   ].join('\n');

@@ -88,6 +88,13 @@ function localAddress(address: string, row: number): string | undefined {
   return `127.0.${Math.floor(nth / 250)}.${1 + (nth % 250)}`;
 }
 
+/** Why a connection was not made, in words where the system has only a code. */
+function reasonOf({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ECONNREFUSED') return 'no server listens there (ECONNREFUSED)';
+  if (code === 'ENOTFOUND') return 'there is no host of that name (ENOTFOUND)';
+  return message;
+}
+
 /**
  * Where the URL's server is: a connection that is dropped again finds out whether it listens, and
  * at which of the host's addresses. Throws {@link RunFailure} when it does not, or is aborted.
@@ -117,7 +124,7 @@ export async function findTarget(
       throw new RunFailure('stopped before a client had connected', { cause });
     // Where several addresses were tried, the first failure is reported.
     const first = cause instanceof AggregateError ? (cause.errors[0] as Error) : (cause as Error);
-    throw new RunFailure(`cannot connect to ${host}: ${first.message}`, { cause });
+    throw new RunFailure(`cannot connect to ${host}: ${reasonOf(first)}`, { cause });
   } finally {
     clearTimeout(timer);
     socket.resetAndDestroy();
