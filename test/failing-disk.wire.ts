@@ -1,7 +1,7 @@
 /**
- * A disk that takes no more writes, for whatever reason the kernel gives: a quota that is used up, a
- * medium that is broken, a file system that became read-only. What is written there is made to fail
- * in the process's C library; a full disk of the kernel's own is in lmdb-full-disk.wire.ts.
+ * A disk that takes no more writes, for whatever reason the kernel gives: a quota that is used up,
+ * a medium that is broken, a file system that became read-only. What is written there is made to
+ * fail in the process's C library; a full disk of the kernel's own is in lmdb-full-disk.wire.ts.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

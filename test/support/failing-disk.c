@@ -1,7 +1,7 @@
 /*
  * Preloaded into a process: what it writes to files below $FAILING_DISK fails while the file
- * $FAILING_DISK.errno is there, which says with what (errno in decimal), and the word "flush" behind it if only
- * flushes fail. Reading goes on.
+ * $FAILING_DISK.errno is there, which says with what (errno in decimal), and the word "flush" behind
+ * it if only flushes fail. Reading goes on.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
