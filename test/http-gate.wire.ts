@@ -307,7 +307,7 @@ describe('Connection', () => {
   });
 });
 
-test('an upload that comes too slowly is told 408 before uWebSockets closes in silence, and so is a chunk extension, which waits for bytes that do not come', async () => {
+test('an upload that comes too slowly, or does not begin, is told 408 before uWebSockets closes in silence, and so is a chunk extension, which waits for bytes that do not come', async () => {
   const slow = async (): Promise<void> => {
     const client = await HttpClient.open(server().port);
     onTestFinished(() => client.close());
@@ -324,7 +324,11 @@ test('an upload that comes too slowly is told 408 before uWebSockets closes in s
       published: 0,
     });
   };
-  await Promise.all([slow(), extended()]);
+  const notBegun = async (): Promise<void> => {
+    for (const head of [CHUNKED, `${HEAD}Content-Length: 9\r\n\r\n`])
+      expect(await sent([head])).toEqual({ statuses: [408], closed: true, published: 0 });
+  };
+  await Promise.all([slow(), extended(), notBegun()]);
 });
 
 describe('wrong keys', () => {

@@ -254,7 +254,7 @@ export class Exchange implements PendingAnswer, Refusable {
 
   /**
    * Runs `task` in a cork of the response, if the client is still there: all it writes leaves in
-   * one piece. If it throws, the request is refused.
+   * one piece. What it throws is thrown when the cork is over.
    */
   inCork(task: () => void): void {
     if (this.gone) return;
@@ -271,8 +271,8 @@ export class Exchange implements PendingAnswer, Refusable {
       }
     });
     this.#cork = undefined;
-    if (failed === undefined) cork.after();
-    else this.refuse(failed.error);
+    if (failed !== undefined) throw failed.error;
+    cork.after();
   }
 
   /**
