@@ -329,6 +329,14 @@ describe('a program with the default onError', () => {
     ['authorize answers undefined', '{ authorize: () => undefined }'],
     ['authorize throws', '{ authorize() { throw new Error("mine"); } }'],
     ['authorize rejects', '{ authorize: async () => { throw new Error("mine"); } }'],
+    [
+      'authorize throws what cannot be shown',
+      '{ authorize() { throw { [Symbol.for("nodejs.util.inspect.custom")]() { throw 1; } }; } }',
+    ],
+    [
+      'onOpen rejects with what cannot be shown',
+      '{ async onOpen() { throw Object.defineProperty(new Error(), "stack", { get() { throw 1; } }); } }',
+    ],
     ['onOpen throws', '{ onOpen() { throw new Error("mine"); } }'],
     ['onOpen rejects', '{ onOpen: async () => { throw new Error("mine"); } }'],
     ['onClose throws', '{ onClose() { throw new Error("mine"); } }'],
@@ -349,6 +357,13 @@ describe('a program with the default onError', () => {
     abort.abort();
     await program.waitFor('a word on stderr', () => /holdline: fault/.test(program.errors));
     expect((await request(program.port, 'GET', '/-/health')).status).toBe(200);
+    expect(program.isAlive).toBe(true);
+  });
+
+  test('lives on when nobody takes its stderr', async () => {
+    const program = await Program.start('{ authorize() { throw new Error("mine"); } }');
+    program.child.stderr!.destroy();
+    for (let i = 0; i < 3; i++) expect((await request(program.port, 'GET', '/c')).status).toBe(500);
     expect(program.isAlive).toBe(true);
   });
 

@@ -234,6 +234,7 @@ describe('what a body and a head may be', () => {
       const headers = { ...KEY, 'Content-Encoding': encoding };
       const answer = await server().request('POST', '/c', { headers, body });
       expect([answer.status, codeOf(answer)]).toEqual([415, 'HOLDLINE_UNSUPPORTED_ENCODING']);
+      expect(answer.headers.get('accept-encoding')).toBe('identity');
     }
     expect(await accepted(server())).toBe(before);
     const plain = { ...KEY, 'Content-Encoding': 'Identity' };

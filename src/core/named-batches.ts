@@ -119,8 +119,8 @@ export class NamedBatches {
   /**
    * Publishes the events, all or nothing, when those accepted before have entered; resolves when
    * they have their ids. The lines of all channels count as subscribers, one on several of them
-   * once for each. With `requestKey` the log keeps the receipt. Releases the reservation. `check` is
-   * asked last, since time has passed until then. Rejects with what it throws, with
+   * once for each. With `requestKey` the log keeps the receipt. Releases the reservation. `check`
+   * is asked last, since time has passed until then. Rejects with what it throws, with
    * HOLDLINE_PUBLISH_BUSY if one of the channels has no room, and with HOLDLINE_CHANNELS_FULL.
    */
   async submit(

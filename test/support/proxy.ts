@@ -36,7 +36,7 @@ const BLOCKED = `HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Le
 
 /** One connection through the proxy. */
 export class ProxiedConnection {
-  /** What the client has sent, up to a bound: the heads of all its requests where they have no body. */
+  /** What the client has sent, up to a bound: the heads of its requests where they have no body. */
   requestText = '';
   /** Requests for an event stream on this connection. */
   streamRequests = 0;
