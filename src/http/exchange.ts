@@ -102,8 +102,9 @@ export class Exchange implements PendingAnswer, Refusable {
    */
   readonly isChunked: boolean;
   /**
-   * True once the response must not be touched any more: the client is gone, or the response was
-   * handed over. native-notes/abort-is-synchronous.md
+   * True once the response must not be touched any more: the client is gone, the response was
+   * handed over, or its answer is complete, except for one that closes the connection later.
+   * native-notes/abort-is-synchronous.md
    */
   gone = false;
   /** True when a turn has passed since the last byte of a chunked body and nothing followed it. */
@@ -174,7 +175,7 @@ export class Exchange implements PendingAnswer, Refusable {
    * native-notes/unanswered-request-kills.md
    */
   watch(): void {
-    if (this.#isWatched) return;
+    if (this.#isWatched || this.gone) return;
     this.#isWatched = true;
     this.response.onAborted(() => this.#left());
     if (this.#hasBody) this.#listen();
@@ -237,8 +238,6 @@ export class Exchange implements PendingAnswer, Refusable {
   #takeTurns(isLast: boolean): void {
     if (this.gone) return;
     if (isLast) this.resume();
-    // An answer that closes nothing has given the response away.
-    else if (this.#isAnswered && !this.#closes) return;
     else if (++this.#pieces === BODY_PIECES_PER_TURN_MAX) {
       this.response.pause();
       this.#shared.bodyTurns.wait(this);
@@ -416,6 +415,7 @@ export class Exchange implements PendingAnswer, Refusable {
     if (body !== undefined)
       this.response.writeHeader('Content-Length', String(Buffer.byteLength(body)));
     this.response.endWithoutBody();
+    this.gone = true;
   }
 
   /**
@@ -429,9 +429,13 @@ export class Exchange implements PendingAnswer, Refusable {
     const size = Buffer.byteLength(body);
     if (size <= SMALL_ANSWER_BYTES_MAX && Math.random() * SMALL_ANSWERS_PER_CHECK >= 1) {
       response.end(body);
+      this.gone = true;
       return;
     }
-    if (response.tryEnd(body, size)[1]) return;
+    if (response.tryEnd(body, size)[1]) {
+      this.gone = true;
+      return;
+    }
     const whole = typeof body === 'string' ? Buffer.from(body) : body;
     this.pendingBody = whole;
     this.watch();
@@ -440,6 +444,7 @@ export class Exchange implements PendingAnswer, Refusable {
       if (isDone) {
         this.#shared.pending.remove(this);
         this.pendingBody = undefined;
+        this.gone = true;
       } else {
         this.#shared.pending.moved(this);
       }
@@ -470,7 +475,7 @@ export class Exchange implements PendingAnswer, Refusable {
    * nothing is read meanwhile, since anything else would be answered with 505.
    */
   #complete(): void {
-    if (!this.#closes) return;
+    if (!this.#closes || this.gone) return;
     if (!this.isChunked) {
       this.#closeSoon();
       return;
