@@ -116,6 +116,8 @@ export class Exchange implements PendingAnswer, Refusable {
   readonly #forwarded: string | undefined;
   #incoming: Incoming | undefined;
   #closes: boolean;
+  /** True if uWebSockets closes by itself after the answer: `close` is all that is asked for. */
+  readonly #closesNatively: boolean;
   /** True if the request's end is not certain. */
   #isUncertain = false;
   #isAnswered = false;
@@ -141,6 +143,7 @@ export class Exchange implements PendingAnswer, Refusable {
     this.isChunked = head.get('transfer-encoding') !== '';
     const { addresses } = shared;
     this.#forwarded = addresses.forwardedIn(head);
+    this.#closesNatively = head.get('connection').toLowerCase() === 'close';
     this.#closes =
       this.isChunked || asksToClose(head.get('connection')) || addresses.isOneRequest(response);
     this.#hasBody = this.isChunked || (contentLengthOf(head) ?? 0) > 0;
@@ -386,14 +389,37 @@ export class Exchange implements PendingAnswer, Refusable {
     if (!this.isOpen) return;
     this.resume();
     this.#isAnswered = true;
+    const isLarge =
+      body !== undefined &&
+      !this.isHead &&
+      !(isText && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX);
+    if (!isLarge || !this.#closes || this.#closesNatively) {
+      this.#write(status, contentType, body, extra, isLarge);
+      return;
+    }
+    // Nothing behind it is read any more: what has come with the request closes the connection,
+    // and the native timeout does when the answer is complete. native-notes/closing-answers.md
+    this.watch();
+    this.response.pause();
+    setImmediate(() => {
+      if (!this.gone) this.#write(status, contentType, body, extra, isLarge);
+    });
+  }
+
+  #write(
+    status: number,
+    contentType: string | undefined,
+    body: Body,
+    extra: Headers,
+    isLarge: boolean,
+  ): void {
     const { response } = this;
     response.cork(() => {
       writeAnswerHead(response, status, contentType);
       for (const [name, value] of this.headers) response.writeHeader(name, value);
       for (const [name, value] of extra) response.writeHeader(name, value);
       if (body === undefined || this.isHead) this.#endBodiless(body);
-      else if (this.#closes && isText && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX)
-        this.#endClosing(body);
+      else if (this.#closes && !isLarge) this.#endClosing(body);
       else this.#writeBody(body);
     });
   }
@@ -440,6 +466,8 @@ export class Exchange implements PendingAnswer, Refusable {
     this.pendingBody = whole;
     this.watch();
     response.onWritable((offset) => {
+      // A write that was not taken has let the socket be read again.
+      if (this.#closes && !this.#closesNatively) response.pause();
       const [isTaken, isDone] = response.tryEnd(whole.subarray(offset), size);
       if (isDone) {
         this.#shared.pending.remove(this);
