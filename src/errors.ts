@@ -137,7 +137,8 @@ export function withStack(thrown: unknown): HoldlineError {
   return new HoldlineError('HOLDLINE_INTERNAL', `internal error: ${messageOf(cause)}`, { cause });
 }
 
-function messageOf(error: Error): string {
+/** What an error says, whatever a program has made of it. */
+export function messageOf(error: Error): string {
   try {
     const message: unknown = error.message;
     return String(message);

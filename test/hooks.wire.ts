@@ -4,12 +4,16 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { SignJWT } from 'jose';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, type Server } from '../dist/index.js';
 import { NdjsonLine, SseLine } from './support/line.js';
-import { codeOf, request, Watched } from './support/wire.js';
+import { handshakeBytes } from './support/websocket.js';
+import { codeOf, RawConnection, request, Watched } from './support/wire.js';
 
 type Given = NonNullable<Parameters<typeof createServer>[0]>;
+
+const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 
 const servers: Server[] = [];
 
@@ -132,6 +136,82 @@ describe('authorize', () => {
   });
 });
 
+describe('what is refused after an authorize that takes its time is refused as at once', () => {
+  const later = <Answer>(answer: Answer): Promise<Answer> =>
+    new Promise((resolve) => setImmediate(() => resolve(answer)));
+
+  test('wrong keys in the handshakes of WebSockets are counted, and past a few are 429', async () => {
+    const { server, port } = await listening({
+      openPublish: false,
+      publishKey: 'k',
+      authorize: () => later(true),
+    });
+    const statuses: string[] = [];
+    for (let i = 0; i < 13; i++) {
+      const connection = await RawConnection.open(port);
+      onTestFinished(() => connection.destroy());
+      connection.send(handshakeBytes(port, '/c', { Authorization: `Bearer wrong${i}` }));
+      await connection.waitFor('an answer', () => connection.text.includes('\r\n\r\n'));
+      statuses.push(connection.text.slice('HTTP/1.1 '.length).slice(0, 3));
+    }
+    expect(statuses).toEqual([...Array.from({ length: 10 }, () => '101'), '429', '429', '429']);
+    expect(server.stats().counters.failed_keys_total).toBe(13);
+  });
+
+  test('a person is shown a page', async () => {
+    const { port } = await listening({
+      maxLinesPerUser: 1,
+      authorize: () => later({ allow: true, user: 'ada' }),
+    });
+    const line = await SseLine.open(port, '/c');
+    onTestFinished(() => line.close());
+    const answer = await request(port, 'GET', '/c', { headers: { Accept: 'text/html' } });
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([
+      429,
+      'text/html; charset=utf-8',
+    ]);
+  });
+
+  test('a user who is revoked while it decides deletes and publishes nothing', async () => {
+    let decide = (_allowed: boolean): void => {};
+    const { server, port } = await listening({
+      openPublish: false,
+      jwtSecret: SECRET,
+      authorize: () => new Promise((resolve) => (decide = resolve)),
+    });
+    await server.channel('c').publish({ data: 'kept' });
+    const iat = Math.floor(Date.now() / 1000) - 10;
+    const rights = { delete: ['**'], publish: ['**'] };
+    const token = await new SignJWT({ sub: 'ada', iat, exp: iat + 600, holdline: rights })
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(new TextEncoder().encode(SECRET));
+    const ops = { Authorization: `Bearer ${server.opsKey}` };
+    const headers = { Authorization: `Bearer ${token}` };
+    const ndjson = { ...headers, 'Content-Type': 'application/x-ndjson' };
+    const line = '{"channel":"c","data":"late"}';
+    const asked = [];
+    const deciders: ((allowed: boolean) => void)[] = [];
+    for (const [method, path, parts] of [
+      ['DELETE', '/c', { headers }],
+      ['POST', '/c', { headers, body: 'late' }],
+      ['POST', '/-/publish', { headers: ndjson, body: line }],
+    ] as const) {
+      const before = decide;
+      asked.push(request(port, method, path, parts));
+      await expect.poll(() => decide).not.toBe(before);
+      deciders.push(decide);
+    }
+    const revoked = await request(port, 'DELETE', '/-/connections?user=ada', { headers: ops });
+    expect(revoked.status).toBe(200);
+    for (const allow of deciders) allow(true);
+    expect((await Promise.all(asked)).map(codeOf)).toEqual(
+      Array.from({ length: 3 }, () => 'HOLDLINE_REVOKED'),
+    );
+    const { events } = await server.channel('c').history();
+    expect(events.map(({ data }) => data)).toEqual(['kept']);
+  });
+});
+
 describe('authorize that answers with an object', () => {
   const me: Given['authorize'] = async ({ headers }) => ({
     allow: headers['x-user'] !== undefined,
@@ -249,6 +329,14 @@ describe('a program with the default onError', () => {
     ['authorize answers undefined', '{ authorize: () => undefined }'],
     ['authorize throws', '{ authorize() { throw new Error("mine"); } }'],
     ['authorize rejects', '{ authorize: async () => { throw new Error("mine"); } }'],
+    [
+      'authorize throws what cannot be shown',
+      '{ authorize() { throw { [Symbol.for("nodejs.util.inspect.custom")]() { throw 1; } }; } }',
+    ],
+    [
+      'onOpen rejects with what cannot be shown',
+      '{ async onOpen() { throw Object.defineProperty(new Error(), "stack", { get() { throw 1; } }); } }',
+    ],
     ['onOpen throws', '{ onOpen() { throw new Error("mine"); } }'],
     ['onOpen rejects', '{ onOpen: async () => { throw new Error("mine"); } }'],
     ['onClose throws', '{ onClose() { throw new Error("mine"); } }'],
@@ -269,6 +357,13 @@ describe('a program with the default onError', () => {
     abort.abort();
     await program.waitFor('a word on stderr', () => /holdline: fault/.test(program.errors));
     expect((await request(program.port, 'GET', '/-/health')).status).toBe(200);
+    expect(program.isAlive).toBe(true);
+  });
+
+  test('lives on when nobody takes its stderr', async () => {
+    const program = await Program.start('{ authorize() { throw new Error("mine"); } }');
+    program.child.stderr!.destroy();
+    for (let i = 0; i < 3; i++) expect((await request(program.port, 'GET', '/c')).status).toBe(500);
     expect(program.isAlive).toBe(true);
   });
 

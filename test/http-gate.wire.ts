@@ -234,6 +234,7 @@ describe('what a body and a head may be', () => {
       const headers = { ...KEY, 'Content-Encoding': encoding };
       const answer = await server().request('POST', '/c', { headers, body });
       expect([answer.status, codeOf(answer)]).toEqual([415, 'HOLDLINE_UNSUPPORTED_ENCODING']);
+      expect(answer.headers.get('accept-encoding')).toBe('identity');
     }
     expect(await accepted(server())).toBe(before);
     const plain = { ...KEY, 'Content-Encoding': 'Identity' };
@@ -307,7 +308,7 @@ describe('Connection', () => {
   });
 });
 
-test('an upload that comes too slowly is told 408 before uWebSockets closes in silence, and so is a chunk extension, which waits for bytes that do not come', async () => {
+test('an upload that comes too slowly, or does not begin, is told 408 before uWebSockets closes in silence, and so is a chunk extension, which waits for bytes that do not come', async () => {
   const slow = async (): Promise<void> => {
     const client = await HttpClient.open(server().port);
     onTestFinished(() => client.close());
@@ -324,7 +325,11 @@ test('an upload that comes too slowly is told 408 before uWebSockets closes in s
       published: 0,
     });
   };
-  await Promise.all([slow(), extended()]);
+  const notBegun = async (): Promise<void> => {
+    for (const head of [CHUNKED, `${HEAD}Content-Length: 9\r\n\r\n`])
+      expect(await sent([head])).toEqual({ statuses: [408], closed: true, published: 0 });
+  };
+  await Promise.all([slow(), extended(), notBegun()]);
 });
 
 describe('wrong keys', () => {

@@ -215,7 +215,8 @@ describe('while the log is down', () => {
 describe('a revocation', () => {
   const token = (user: string): Promise<string> => {
     const iat = Math.floor(Date.now() / 1000) - 10;
-    return new SignJWT({ sub: user, iat, exp: iat + 600, holdline: { subscribe: ['**'] } })
+    const rights = { subscribe: ['**'], publish: ['**'] };
+    return new SignJWT({ sub: user, iat, exp: iat + 600, holdline: rights })
       .setProtectedHeader({ alg: 'HS256' })
       .sign(new TextEncoder().encode(SECRET));
   };
@@ -238,6 +239,44 @@ describe('a revocation', () => {
     for (const { ask } of [one, other, next])
       expect(codeOf(await ask('GET', '/a?wait=0', reader))).toBe('HOLDLINE_REVOKED');
     expect((await next.ask('GET', '/a?wait=0', await readerOf('bob'))).status).toBe(204);
+  });
+
+  test('that comes while the log is read for a poll refuses the poll, whatever was found', async () => {
+    let reads = 0;
+    // The first one fills the ring, before the poll looks for its answer.
+    const log = new FailingLog({ readMs: () => (++reads === 1 ? 0 : 300) });
+    const server = await running(log, { jwtSecret: SECRET, replayEvents: 1 });
+    for (let i = 0; i < 40; i++) await server.server.channel('a').publish({ data: i });
+    const reader = await readerOf('ada');
+    const poll = server.ask('GET', '/a?since=1&limit=9', reader);
+    await until('the read', () => reads > 1);
+    expect((await revoke(server, 'ada')).status).toBe(200);
+    await server.server.channel('a').publish({ data: 'secret' });
+    const answer = await poll;
+    expect([answer.status, codeOf(answer)]).toEqual([403, 'HOLDLINE_REVOKED']);
+  });
+
+  test('that comes while the log is asked for an idempotency key refuses the publish', async () => {
+    let reads = 0;
+    const log = new FailingLog({
+      readMs: () => {
+        reads++;
+        return 300;
+      },
+    });
+    const server = await running(log, { jwtSecret: SECRET, openPublish: false });
+    const { headers } = await readerOf('ada');
+    const batch = { ...headers, 'Content-Type': 'application/x-ndjson', 'Idempotency-Key': 'b' };
+    const body = '{"channel":"a","data":"late"}';
+    const publishes = [
+      server.ask('POST', '/-/publish', { headers: batch, body }),
+      server.ask('POST', '/a', { headers: { ...headers, 'Idempotency-Key': 'a' }, body }),
+    ];
+    await until('both to be looked for', () => reads > 1);
+    expect((await revoke(server, 'ada')).status).toBe(200);
+    for (const answer of await Promise.all(publishes))
+      expect([answer.status, codeOf(answer)]).toEqual([403, 'HOLDLINE_REVOKED']);
+    expect(log.figures.events).toBe(0);
   });
 
   test('counts at once while the log is down, and its operator is asked to repeat it', async () => {

@@ -3,14 +3,14 @@
  */
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
-import { POLL_WAIT_DEFAULT_SECONDS } from '../src/limits.js';
+import { BODY_PIECES_PER_TURN_MAX, POLL_WAIT_DEFAULT_SECONDS } from '../src/limits.js';
 import { stalledLine, SseLine } from './support/line.js';
 import { begunBefore } from './support/begun.js';
 import { holdPoll, holdPolls, poll, Poller, readPoll, type HeldPoll } from './support/poll.js';
 import { HostedServer, hostedForTest, hostedWithEvents, sharedHosted } from './support/hosted.js';
 import type { ServerUnderTest } from './support/server-under-test.js';
 import { serverForTest, type BatchEvent } from './support/server.js';
-import { codeOf, HttpClient, requestBytes } from './support/wire.js';
+import { codeOf, HttpClient, RawConnection, requestBytes } from './support/wire.js';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 /** What a busy machine may add to a wait, ms. */
@@ -843,6 +843,30 @@ test.each(['', '&later'])(
     expect(asked[0]).toEqual(['subscribe', ['c', 'd'], `since=0${later}`]);
   },
 );
+
+test('a body that comes behind a large answer, which was to close the connection, ends no process', async () => {
+  for (const [length, pieces] of [
+    [5, ['later']],
+    [10_000, Array.from({ length: BODY_PIECES_PER_TURN_MAX + 88 }, () => 'x')],
+  ] as const) {
+    const server = await hostedForTest();
+    const connection = await RawConnection.open(server.port);
+    onTestFinished(() => connection.destroy());
+    connection.send(
+      `GET /c?wait=9&limit=9 HTTP/1.1\r\nHost: localhost\r\nConnection: close, te\r\nContent-Length: ${length}\r\n\r\n`,
+    );
+    await expect.poll(async () => (await server.stats()).lines.byTransport.poll).toBe(1);
+    await server.publish('c', 'x'.repeat(20_000));
+    await connection.waitFor('the answer', () => connection.text.includes('"}]'));
+    for (const piece of pieces) {
+      if (connection.closed) break;
+      connection.send(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await server.publish('c', 'after');
+    expect((await server.request('GET', '/-/health')).status).toBe(200);
+  }
+});
 
 describe('polls that take their time', () => {
   test('on a connection that has carried a poll, one may wait longer than uWebSockets lets idle connections be', async () => {

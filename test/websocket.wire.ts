@@ -138,6 +138,11 @@ describe('handshake', () => {
       'HOLDLINE_BAD_HANDSHAKE',
       '13',
     ]);
+    // RFC 9110, 7.8: who sends Upgrade names it in Connection.
+    expect([answer.headers.get('upgrade'), answer.headers.get('connection')]).toEqual([
+      'websocket',
+      'Upgrade',
+    ]);
     const after = (await shared().stats()).counters;
     expect([
       after.refused_total - before.refused_total,

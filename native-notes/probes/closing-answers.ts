@@ -75,6 +75,22 @@ export async function probe(): Promise<ProbeResult> {
     client.text().includes('body') ? 'read' : 'lost in the cork',
     'read',
   );
+  way = (response): void => {
+    let gone = false;
+    response.onAborted(() => (gone = true));
+    response.pause();
+    setImmediate(() => {
+      if (!gone) response.cork(() => void response.tryEnd('body', 4));
+    });
+  };
+  handled = 0;
+  client = new RawClient(port).send(GET);
+  await until(() => client.text().endsWith('body'), 'the answer');
+  client.send(GET);
+  await turn(200);
+  findings.add('paused, answered a turn later: a request behind it', handled - 1, 0);
+  client = await ask(GET.repeat(2));
+  findings.add('paused: two requests in one segment, handled', handled, 1);
   return {
     claim:
       'A whole answer may follow a header’s value and stay open natively: a request behind it closes the connection and is never handled. In the same segment it drops what is still corked, so an answer over 16 KiB arrives and a short one does not.',

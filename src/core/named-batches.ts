@@ -119,13 +119,15 @@ export class NamedBatches {
   /**
    * Publishes the events, all or nothing, when those accepted before have entered; resolves when
    * they have their ids. The lines of all channels count as subscribers, one on several of them
-   * once for each. With `requestKey` the log keeps the receipt. Releases the reservation. Rejects
-   * with HOLDLINE_PUBLISH_BUSY if one of the channels has no room, and with HOLDLINE_CHANNELS_FULL.
+   * once for each. With `requestKey` the log keeps the receipt. Releases the reservation. `check`
+   * is asked last, since time has passed until then. Rejects with what it throws, with
+   * HOLDLINE_PUBLISH_BUSY if one of the channels has no room, and with HOLDLINE_CHANNELS_FULL.
    */
   async submit(
     events: readonly NewEvent[],
     reservation: Reservation,
     requestKey?: RequestKey,
+    check?: () => void,
   ): Promise<Published> {
     const places: Place[] = [];
     this.#underWay++;
@@ -134,6 +136,7 @@ export class NamedBatches {
       await this.#othersEntered(needs, reservation);
       // The publisher has left: nothing is published without an answer.
       if (reservation.isReleased) throw publisherLeft();
+      check?.();
       // From the first look at a channel until the log has the events it is one turn of the loop.
       this.#reserveEach(needs, places);
       return await this.#append(events, places, requestKey);

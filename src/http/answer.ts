@@ -12,10 +12,15 @@ export type Headers = readonly (readonly [string, string])[];
 
 export const NO_HEADERS: Headers = [];
 
+/** Who sends `Upgrade` names it in `Connection` (RFC 9110, 7.8). */
 const HANDSHAKE: Headers = [
+  ['Connection', 'Upgrade'],
   ['Upgrade', 'websocket'],
   ['Sec-WebSocket-Version', '13'],
 ];
+
+/** The content codings that would be taken (RFC 9110, 12.5.3). */
+const NO_CODING: Headers = [['Accept-Encoding', 'identity']];
 
 const CHALLENGE: Headers = [['WWW-Authenticate', 'Bearer']];
 /** A credential was shown: RFC 6750, 3.1. */
@@ -55,8 +60,8 @@ export function refusalJson({ code, message }: HoldlineError): string {
 }
 
 /**
- * What a client needs for its next attempt: when to come back, how to authenticate, or how to shake
- * hands (RFC 9110, 10.2.3 and 11.6.1; RFC 6750, 3; RFC 6455, 4.4).
+ * What a client needs for its next attempt: when to come back, how to authenticate, which coding to
+ * send, or how to shake hands (RFC 9110, 10.2.3, 11.6.1 and 15.5.16; RFC 6750, 3; RFC 6455, 4.4).
  */
 export function refusalHeaders(error: HoldlineError): Headers {
   if (isTemporary(error)) {
@@ -65,6 +70,7 @@ export function refusalHeaders(error: HoldlineError): Headers {
   }
   if (error.code === 'HOLDLINE_UNAUTHORIZED')
     return error instanceof BadCredential ? BAD_TOKEN : CHALLENGE;
+  if (error.code === 'HOLDLINE_UNSUPPORTED_ENCODING') return NO_CODING;
   return error.code === 'HOLDLINE_BAD_HANDSHAKE' ? HANDSHAKE : NO_HEADERS;
 }
 

@@ -52,6 +52,8 @@ export class IncomingBody implements Incoming {
       this.#received = resolve;
       this.#refuse = reject;
       this.#exchange.receive(this);
+      // A body with a length is heard of at once, also while none of it has come.
+      if (this.#exchange.isChunked) this.#watchProgress();
     });
   }
 

@@ -102,8 +102,9 @@ export class Exchange implements PendingAnswer, Refusable {
    */
   readonly isChunked: boolean;
   /**
-   * True once the response must not be touched any more: the client is gone, or the response was
-   * handed over. native-notes/abort-is-synchronous.md
+   * True once the response must not be touched any more: the client is gone, the response was
+   * handed over, or its answer is complete, except for one that closes the connection later.
+   * native-notes/abort-is-synchronous.md
    */
   gone = false;
   /** True when a turn has passed since the last byte of a chunked body and nothing followed it. */
@@ -115,6 +116,8 @@ export class Exchange implements PendingAnswer, Refusable {
   readonly #forwarded: string | undefined;
   #incoming: Incoming | undefined;
   #closes: boolean;
+  /** True if uWebSockets closes by itself after the answer: `close` is all that is asked for. */
+  readonly #closesNatively: boolean;
   /** True if the request's end is not certain. */
   #isUncertain = false;
   #isAnswered = false;
@@ -140,6 +143,7 @@ export class Exchange implements PendingAnswer, Refusable {
     this.isChunked = head.get('transfer-encoding') !== '';
     const { addresses } = shared;
     this.#forwarded = addresses.forwardedIn(head);
+    this.#closesNatively = head.get('connection').toLowerCase() === 'close';
     this.#closes =
       this.isChunked || asksToClose(head.get('connection')) || addresses.isOneRequest(response);
     this.#hasBody = this.isChunked || (contentLengthOf(head) ?? 0) > 0;
@@ -174,7 +178,7 @@ export class Exchange implements PendingAnswer, Refusable {
    * native-notes/unanswered-request-kills.md
    */
   watch(): void {
-    if (this.#isWatched) return;
+    if (this.#isWatched || this.gone) return;
     this.#isWatched = true;
     this.response.onAborted(() => this.#left());
     if (this.#hasBody) this.#listen();
@@ -237,8 +241,6 @@ export class Exchange implements PendingAnswer, Refusable {
   #takeTurns(isLast: boolean): void {
     if (this.gone) return;
     if (isLast) this.resume();
-    // An answer that closes nothing has given the response away.
-    else if (this.#isAnswered && !this.#closes) return;
     else if (++this.#pieces === BODY_PIECES_PER_TURN_MAX) {
       this.response.pause();
       this.#shared.bodyTurns.wait(this);
@@ -254,7 +256,7 @@ export class Exchange implements PendingAnswer, Refusable {
 
   /**
    * Runs `task` in a cork of the response, if the client is still there: all it writes leaves in
-   * one piece. If it throws, the request is refused.
+   * one piece. What it throws is thrown when the cork is over.
    */
   inCork(task: () => void): void {
     if (this.gone) return;
@@ -271,8 +273,8 @@ export class Exchange implements PendingAnswer, Refusable {
       }
     });
     this.#cork = undefined;
-    if (failed === undefined) cork.after();
-    else this.refuse(failed.error);
+    if (failed !== undefined) throw failed.error;
+    cork.after();
   }
 
   /**
@@ -387,14 +389,37 @@ export class Exchange implements PendingAnswer, Refusable {
     if (!this.isOpen) return;
     this.resume();
     this.#isAnswered = true;
+    const isLarge =
+      body !== undefined &&
+      !this.isHead &&
+      !(isText && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX);
+    if (!isLarge || !this.#closes || this.#closesNatively) {
+      this.#write(status, contentType, body, extra, isLarge);
+      return;
+    }
+    // Nothing behind it is read any more: what has come with the request closes the connection,
+    // and the native timeout does when the answer is complete. native-notes/closing-answers.md
+    this.watch();
+    this.response.pause();
+    setImmediate(() => {
+      if (!this.gone) this.#write(status, contentType, body, extra, isLarge);
+    });
+  }
+
+  #write(
+    status: number,
+    contentType: string | undefined,
+    body: Body,
+    extra: Headers,
+    isLarge: boolean,
+  ): void {
     const { response } = this;
     response.cork(() => {
       writeAnswerHead(response, status, contentType);
       for (const [name, value] of this.headers) response.writeHeader(name, value);
       for (const [name, value] of extra) response.writeHeader(name, value);
       if (body === undefined || this.isHead) this.#endBodiless(body);
-      else if (this.#closes && isText && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX)
-        this.#endClosing(body);
+      else if (this.#closes && !isLarge) this.#endClosing(body);
       else this.#writeBody(body);
     });
   }
@@ -416,6 +441,7 @@ export class Exchange implements PendingAnswer, Refusable {
     if (body !== undefined)
       this.response.writeHeader('Content-Length', String(Buffer.byteLength(body)));
     this.response.endWithoutBody();
+    this.gone = true;
   }
 
   /**
@@ -429,17 +455,24 @@ export class Exchange implements PendingAnswer, Refusable {
     const size = Buffer.byteLength(body);
     if (size <= SMALL_ANSWER_BYTES_MAX && Math.random() * SMALL_ANSWERS_PER_CHECK >= 1) {
       response.end(body);
+      this.gone = true;
       return;
     }
-    if (response.tryEnd(body, size)[1]) return;
+    if (response.tryEnd(body, size)[1]) {
+      this.gone = true;
+      return;
+    }
     const whole = typeof body === 'string' ? Buffer.from(body) : body;
     this.pendingBody = whole;
     this.watch();
     response.onWritable((offset) => {
+      // A write that was not taken has let the socket be read again.
+      if (this.#closes && !this.#closesNatively) response.pause();
       const [isTaken, isDone] = response.tryEnd(whole.subarray(offset), size);
       if (isDone) {
         this.#shared.pending.remove(this);
         this.pendingBody = undefined;
+        this.gone = true;
       } else {
         this.#shared.pending.moved(this);
       }
@@ -470,7 +503,7 @@ export class Exchange implements PendingAnswer, Refusable {
    * nothing is read meanwhile, since anything else would be answered with 505.
    */
   #complete(): void {
-    if (!this.#closes) return;
+    if (!this.#closes || this.gone) return;
     if (!this.isChunked) {
       this.#closeSoon();
       return;

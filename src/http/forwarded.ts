@@ -29,9 +29,12 @@ export function* readForwarded(value: string): Generator<string | undefined> {
     for (const node of elements.toReversed()) yield node === undefined ? undefined : nodeOf(node);
 }
 
-/** A pair, and what separates it from the next one. */
+/**
+ * A pair, and what separates it from the next one. Blanks without a pair are matched in one place:
+ * in two, a long row of them is split in every way before it is refused.
+ */
 const PAIR =
-  /[ \t]*(?:([!#$%&'*+.^`|~\w-]+)=(?:([!#$%&'*+.^`|~\w-]+)|"((?:[^"\\]|\\.)*)"))?[ \t]*(;|,|$)/y;
+  /[ \t]*(?:([!#$%&'*+.^`|~\w-]+)=(?:([!#$%&'*+.^`|~\w-]+)|"((?:[^"\\]|\\.)*)")[ \t]*)?(;|,|$)/y;
 
 /** The `for` of each element, undefined where it has none; undefined if the grammar is broken. */
 function elementsOf(value: string): (string | undefined)[] | undefined {

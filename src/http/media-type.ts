@@ -32,8 +32,12 @@ export type BodyKind = 'text' | 'json' | 'batch';
 /** `type/subtype`, and parameters behind it (RFC 9110, 8.3.1). */
 const MEDIA_TYPE = /^([!#$%&'*+.^`|~\w-]+)\/([!#$%&'*+.^`|~\w-]+)[ \t]*(?:;(.*))?$/;
 
-/** A parameter, whose value may be in quotation marks; blanks beside `=` are read, too. */
-const PARAMETER = /([!#$%&'*+.^`|~\w-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))/g;
+/**
+ * A parameter, whose value may be in quotation marks; blanks beside `=` are read, too. A name
+ * begins behind what is none: else a long text without `=` is tried from each of its characters.
+ */
+const PARAMETER =
+  /(?<![!#$%&'*+.^`|~\w-])([!#$%&'*+.^`|~\w-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))/g;
 
 /** The names of UTF-8 that are in use, and of its subset. */
 const CHARSETS: ReadonlySet<string> = new Set(['utf-8', 'utf8', 'us-ascii', 'ascii']);

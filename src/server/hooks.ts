@@ -2,8 +2,11 @@
  * Hooks: the functions of the embedding program, called so that none of them can end the process,
  * and what their faults are reported to.
  */
+import { Console } from 'node:console';
+import process from 'node:process';
 import { inspect } from 'node:util';
 import type { Counters } from '../counters.js';
+import { asError, messageOf } from '../errors.js';
 import { badOption } from '../options/refusals.js';
 import { isThenable } from '../http/guard.js';
 import { FAULT_LOG_MS } from '../limits.js';
@@ -43,7 +46,16 @@ export function reporter(
     );
 }
 
+/** Never throws, and a stderr that nobody takes any more ends nothing: a Console ignores that. */
 function writeFault(error: unknown, suppressed: number): void {
   const more = suppressed === 0 ? '' : ` (and ${suppressed} more before it)`;
-  process.stderr.write(`holdline: fault${more}: ${inspect(error)}\n`);
+  new Console(process.stderr).log(`holdline: fault${more}: ${shown(error)}`);
+}
+
+function shown(error: unknown): string {
+  try {
+    return inspect(error);
+  } catch {
+    return messageOf(asError(error));
+  }
 }

@@ -21,9 +21,9 @@ export class LogWatch {
     this.#warn = warn;
   }
 
-  /** Looks from now on, once in LOG_WATCH_MS. */
+  /** Looks from now on, once in LOG_WATCH_MS. Another call does nothing. */
   start(): void {
-    this.#look();
+    if (this.#stop === undefined) this.#look();
   }
 
   stop(): void {

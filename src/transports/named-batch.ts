@@ -34,7 +34,10 @@ const SCOPE = '/-/publish';
 /** What batches need of the server. */
 export interface NamedBatchParts {
   readonly hub: Pick<Hub<never>, 'batches'>;
-  readonly guard: Pick<Guard, 'checkHost' | 'mayPublishAll' | 'mayPublishSome' | 'origins'>;
+  readonly guard: Pick<
+    Guard,
+    'checkGrant' | 'checkHost' | 'mayPublishAll' | 'mayPublishSome' | 'origins'
+  >;
   readonly idempotency: Pick<Idempotency, 'once'>;
   readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly counters: Counters;
@@ -97,7 +100,7 @@ export class NamedBatchPublishing {
       reservation.grow(QUEUED_EVENT_BYTES * lineCountOf(body));
       const events = await hub.batches.read(() => this.#read(body));
       if (exchange.gone) return;
-      await guard.mayPublishAll(head, rights, channelsOf(events));
+      const grant = await guard.mayPublishAll(head, rights, channelsOf(events));
       // Nothing is published for a client that left while the program decided.
       if (exchange.gone) return;
       const requestKey =
@@ -105,7 +108,7 @@ export class NamedBatchPublishing {
           ? undefined
           : requestKeyOf(key, scopeOf(rights, head), ['batch', '', body]);
       const receipt = await publishOnce(this.#parts, request, { reservation, requestKey }, () =>
-        hub.batches.submit(events, reservation, requestKey),
+        hub.batches.submit(events, reservation, requestKey, () => guard.checkGrant(grant)),
       );
       counters.publish_requests_total++;
       exchange.answerJson(receiptJson(receipt, 'batch'));

@@ -86,18 +86,21 @@ export class Polling {
    * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its
    * time is over, however long (native-notes/pending-answer.md). A HEAD never waits and is not
    * counted. Before a poll is held, `checkPlace` may refuse it. Where the log has to be read for it
-   * the answer comes later, with a promise. Throws, or rejects with, what these and
-   * `WaitingPolls.wait` throw; then nothing has been written.
+   * the answer comes later, with a promise, if `checkGrant` does not refuse it then. Throws, or
+   * rejects with, what these and `WaitingPolls.wait` throw; then nothing has been written.
    */
   answerOrWait(
     exchange: Exchange,
     { channels, position, owner, limit, waitMs, mayGzip }: PollRequest,
     checkPlace: () => void,
+    checkGrant: () => void,
   ): Promise<void> | undefined {
     const hub = this.#hub;
     const mode = (mayGzip ? this.#gzip : this.#plain).of(limit);
+    let isLater = false;
     const answer = (polled: Polled): void => {
       if (exchange.gone) return;
+      if (isLater) checkGrant();
       const { answer: found, start } = polled;
       if (found !== undefined || waitMs === 0 || exchange.isHead) {
         if (!exchange.isHead) hub.polls.answered(polled);
@@ -108,7 +111,9 @@ export class Polling {
       }
     };
     const looking = hub.polls.look(channels, position, limit, answer);
-    if (looking !== undefined) exchange.watch();
+    if (looking === undefined) return undefined;
+    isLater = true;
+    exchange.watch();
     return looking;
   }
 }

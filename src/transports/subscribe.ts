@@ -82,7 +82,7 @@ export class Subscribing {
     channels: readonly string[],
     context: UpgradeContext | undefined,
   ): Open {
-    const { exchanges, places } = this.#parts;
+    const { exchanges, guard, places } = this.#parts;
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
@@ -103,7 +103,12 @@ export class Subscribing {
         return this.#whenReady(exchange, grant, position, (ready) => {
           checkHolding(exchanges);
           const request = { ...poll, position: ready, channels: grant.channels, owner, mayGzip };
-          return this.#polling.answerOrWait(exchange, request, () => places.checkPoll(owner));
+          return this.#polling.answerOrWait(
+            exchange,
+            request,
+            () => places.checkPoll(owner),
+            () => guard.checkGrant(grant),
+          );
         });
       };
     }
