@@ -296,7 +296,8 @@ export const PUBLISH_WAIT_MS_MAX = 2_000;
 /**
  * Channels that something was published to, about 1.4 KiB each with one small event. Above it a
  * publish to a new name evicts a channel without lines: an empty one, else the one published to
- * longest ago. Where all have lines it is refused. core/channels.ts
+ * longest ago. Where all have lines it is refused; what the log hands over, or keeps, is not, and
+ * there are more until lines leave. core/channels.ts
  */
 export const CHANNELS_MAX = 100_000;
 
