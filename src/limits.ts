@@ -34,6 +34,12 @@ export const REPLAY_OPENING_BYTES_MAX = OPENING_BYTES_MAX - 256;
 export const COMPRESS_TIME_SHARE = 0.15;
 export const COMPRESS_CREDIT_MS_MAX = 100;
 
+/**
+ * What the compressor may be charged beyond its share, ms, for what many lines read: 7 s later it
+ * has time again for what few read. core/compressor.ts
+ */
+export const COMPRESS_DEBT_MS_MAX = 1_000;
+
 /** Lines of one slice past that time. core/compressed-slices.ts */
 export const COMPRESS_SHARED_LINES = 16;
 
