@@ -254,6 +254,36 @@ describe('rings', () => {
   });
 });
 
+test('with a group for each line, a sweep over all of them asks each a few times, not each for each', () => {
+  const COUNT = 200;
+  const names = new Names({ events: 0, bytes: 0 }, MIB);
+  const channel = names.place('c');
+  let asked = 0;
+  const swept: number[] = Array.from({ length: COUNT }, () => 0);
+  for (let i = 0; i < COUNT; i++) {
+    const group = Object.defineProperty(readerUpTo(0), 'sweptThrough', {
+      get() {
+        asked++;
+        return swept[i];
+      },
+    });
+    channel.addGroup(group);
+  }
+  for (let id = 1; id <= 3; id++) {
+    asked = 0;
+    names.publish('c');
+    for (let i = 0; i < COUNT; i++) {
+      swept[i] = id;
+      names.channels.evict(channel);
+      const isLast = i === COUNT - 1;
+      expect([channel.length, channel.isSwept, channel.hasRoom(MIB)]).toEqual(
+        isLast ? [0, true, true] : [1, false, false],
+      );
+    }
+    expect(asked).toBeLessThan(10 * COUNT);
+  }
+});
+
 describe('rings that were passed over', () => {
   test('go when the sweep that they waited for is over, the ones published longest ago first', () => {
     const names = new Names(ROOMY, 24_000);
