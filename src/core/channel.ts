@@ -205,9 +205,11 @@ export class Channel<Group extends Reader = Reader>
       return false;
     }
     const room = this.inFlightWindowBytes - bytes;
-    const before = this.#unsweptBytes(rings);
-    if (before <= room) return true;
-    if (before > 0 && this.#isBehind(this.#sweptThrough + 1)) return false;
+    if (this.#unsweptBytes(rings) <= room) return true;
+    // Of a group that reads queues, what has entered since may have been given before.
+    this.#sweptSeq = rings.records.seqAfter(this.#sweptThrough);
+    const least = this.#unsweptBytes(rings);
+    if (least > Math.max(0, room) && this.#isBehind(this.#sweptThrough + 1)) return false;
     this.#updateSwept(rings);
     const unswept = this.#unsweptBytes(rings);
     return unswept === 0 || unswept <= room;
