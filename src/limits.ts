@@ -34,6 +34,12 @@ export const REPLAY_OPENING_BYTES_MAX = OPENING_BYTES_MAX - 256;
 export const COMPRESS_TIME_SHARE = 0.15;
 export const COMPRESS_CREDIT_MS_MAX = 100;
 
+/**
+ * What the compressor may be charged beyond its share, ms, for what many lines read: 7 s later it
+ * has time again for what few read. core/compressor.ts
+ */
+export const COMPRESS_DEBT_MS_MAX = 1_000;
+
 /** Lines of one slice past that time. core/compressed-slices.ts */
 export const COMPRESS_SHARED_LINES = 16;
 
@@ -296,7 +302,8 @@ export const PUBLISH_WAIT_MS_MAX = 2_000;
 /**
  * Channels that something was published to, about 1.4 KiB each with one small event. Above it a
  * publish to a new name evicts a channel without lines: an empty one, else the one published to
- * longest ago. Where all have lines it is refused. core/channels.ts
+ * longest ago. Where all have lines it is refused; what the log hands over, or keeps, is not, and
+ * there are more until lines leave. core/channels.ts
  */
 export const CHANNELS_MAX = 100_000;
 

@@ -14,6 +14,8 @@ import { Ring } from '../src/core/ring.js';
 import { makeCounters, type CounterName } from '../src/counters.js';
 import {
   COMPRESS_CREDIT_MS_MAX,
+  COMPRESS_DEBT_MS_MAX,
+  COMPRESS_TIME_SHARE,
   COMPRESS_KEPT_BYTES_MAX,
   COMPRESS_SHARED_LINES,
   COMPRESS_VARIANTS_MAX,
@@ -222,6 +224,17 @@ describe('a block', () => {
     expect(await fake.counted()).toMatchObject({ blocks: 1, refused: COMPRESS_SHARED_LINES });
     await fake.settle(...lines);
     for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1, FILLING + 1));
+  });
+
+  test('for few lines is made again soon after many lines have asked for more than the share', () => {
+    const clock = new FakeClock();
+    const compressor = new Compressor(clock, makeCounters());
+    const zeros = Buffer.alloc(MIB);
+    for (let i = 0; i < 200; i++) compressor.deflate(zeros, undefined);
+    clock.pass((0.9 * COMPRESS_DEBT_MS_MAX) / COMPRESS_TIME_SHARE);
+    expect(compressor.hasTime).toBe(false);
+    clock.pass((0.2 * COMPRESS_DEBT_MS_MAX) / COMPRESS_TIME_SHARE);
+    expect(compressor.hasTime).toBe(true);
   });
 
   test('for a poll is not made past the share of the time, which is counted', () => {

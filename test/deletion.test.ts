@@ -266,6 +266,22 @@ describe('many lines of a deleted channel', () => {
     expect(quiet.socket.ended).toBe(false);
   });
 
+  test('are no more in a turn when many channels are deleted, before the first ones are done as well', async () => {
+    const fake = new FakeHub();
+    const names = Array.from({ length: 6 }, (_, i) => `c${i}`);
+    const lines = names.flatMap((name) => Array.from({ length: MANY }, () => fake.join(name)));
+    await fake.clock.turn();
+    for (const name of names.slice(0, 3)) void fake.hub.deleteChannel(name);
+    for (let ended = 0, turns = 0; ended < lines.length; turns++) {
+      if (turns < 6) void fake.hub.deleteChannel(names[turns % names.length] as string);
+      await fake.clock.turn();
+      const now = lines.filter((line) => line.socket.ended).length;
+      expect(now - ended).toBeGreaterThan(0);
+      expect(now - ended).toBeLessThanOrEqual(DELETED_ENDS_PER_TURN_MAX);
+      ended = now;
+    }
+  });
+
   test('are given nothing that is published while they are being ended; who comes back is, with no gap', async () => {
     const fake = new FakeHub();
     const lines = Array.from({ length: MANY }, () => fake.join('a'));

@@ -1,4 +1,7 @@
 /** The queue of one channel against an array: what is left, and what it counts for. */
+import { setImmediate as turn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { roomBytesOf, EntryQueue } from '../src/core/entry-queue.js';
 import { isDeletion, type LoggedEntry } from '../src/core/event.js';
@@ -37,4 +40,21 @@ test('it has what was pushed and not taken out, in order, and what that counts f
       expect(queue.countThrough(middle)).toBe(model.filter(({ id }) => id <= middle).length);
     }),
   );
+});
+
+test('an entry that was taken out is not kept, however many are behind it', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const queue = new EntryQueue();
+  const data = Array.from({ length: 10 }, (_, id) => {
+    const bytes = new Uint8Array(1000);
+    queue.push({ id, channel: 'c', type: undefined, data: bytes, json: false });
+    return new WeakRef(bytes);
+  });
+  for (let i = 0; i < 3; i++) queue.shift();
+  // What a WeakRef has shown stays until the turn is over.
+  await turn();
+  collect();
+  expect(data.map((ref) => ref.deref() === undefined)).toEqual(data.map((_, i) => i < 3));
+  expect(queue.length).toBe(7);
 });

@@ -38,6 +38,19 @@ describe('a name', () => {
     expect([losses.floor, losses.size, counters.losses_forgotten_total]).toEqual([30, 2, 1]);
   });
 
+  test('with a record has lost what all names have lost, too', () => {
+    const { losses } = lossesOf(10);
+    for (const [name, id] of [
+      ['a', 10],
+      ['b', 30],
+    ] as const)
+      losses.remember(name, id);
+    losses.rememberAll(20);
+    expect(['a', 'b', 'c'].map((name) => losses.lostThrough(name))).toEqual([20, 30, 20]);
+    losses.remember('a', 25);
+    expect(losses.lostThrough('a')).toBe(25);
+  });
+
   test('that has lost nothing above the floor needs no record', () => {
     const { losses } = lossesOf(2, 50);
     losses.remember('a', 50);

@@ -363,3 +363,16 @@ describe('--flush-interval', () => {
     expect(idsOf(late.text)).toEqual(ids(1, 10));
   });
 });
+
+test('a line on several channels that has been given the queue of one lets publishes to it in', async () => {
+  const MIB = 1024 * 1024;
+  const fake = new FakeHub({ replay: { events: 100_000, bytes: 64 * MIB } });
+  fake.join('c,d', LIVE, 1000);
+  const batch = Array.from({ length: 1000 }, () => 'x'.repeat(1000));
+  const answered: string[] = [];
+  for (let count = 1; count <= 10; count++) {
+    watch(answered, 'ok', fake.publish('c', ...batch));
+    await fake.clock.run(100);
+    expect(answered).toEqual(Array.from({ length: count }, () => 'ok'));
+  }
+});

@@ -32,6 +32,40 @@ test('what has no JSON form is HOLDLINE_BAD_JSON', () => {
   expect(() => serialize('price', { price: 'dear' })).toThrow(/schema of "price"/);
 });
 
+test('what a schema would write that is no JSON is refused', () => {
+  const serialize = compileSerializers({
+    any: { type: 'object', properties: { a: {} } },
+    list: { type: 'array' },
+    unsafe: { type: 'object', properties: { a: { type: 'string', format: 'unsafe' } } },
+  });
+  const bad: unknown = expect.objectContaining({ code: 'HOLDLINE_BAD_JSON' });
+  expect(() => serialize('any', { a: () => 1 })).toThrow(bad);
+  expect(() => serialize('any', { a: { toJSON: () => undefined } })).toThrow(bad);
+  expect(() => serialize('list', [1, undefined])).toThrow(bad);
+  expect(() => serialize('unsafe', { a: 'a "quote"' })).toThrow(/schema of "unsafe"/);
+  expect(serialize('any', { a: [undefined] })).toBe('{"a":[null]}');
+  expect(serialize('unsafe', { a: 'plain' })).toBe('{"a":"plain"}');
+});
+
+test('a value that throws something else than an error is refused in words', () => {
+  const serialize = compileSerializers({});
+  for (const [thrown, words] of [
+    [null, 'null'],
+    ['too young', 'too young'],
+  ] as const) {
+    const toJSON = (): never => {
+      // oxlint-disable-next-line typescript/only-throw-error -- That it is none is the point.
+      throw thrown;
+    };
+    expect(() => serialize('any', { toJSON })).toThrow(
+      expect.objectContaining({
+        code: 'HOLDLINE_BAD_JSON',
+        message: expect.stringContaining(words) as string,
+      }),
+    );
+  }
+});
+
 test('a broken schema fails when it is compiled, and is named', () => {
   expect(() =>
     compileSerializers({

@@ -4,6 +4,7 @@
  * this server has not come to is waited for.
  */
 import { describe, expect, test } from 'vitest';
+import type { HubOptions } from '../src/core/hub.js';
 import { FakeHub, idsOf } from './support/fake-hub.js';
 import { KeepingLog, KeepingStore } from './support/keeping-log.js';
 
@@ -21,10 +22,12 @@ const entry = (channel: string) => ({
   json: false,
 });
 
-async function start(): Promise<{ readonly fake: FakeHub; readonly log: KeepingLog }> {
+async function start(
+  options: Partial<HubOptions> = {},
+): Promise<{ readonly fake: FakeHub; readonly log: KeepingLog }> {
   let log: KeepingLog | undefined;
   const fake = new FakeHub(
-    {},
+    options,
     0,
     (clock) => (log = new KeepingLog(new KeepingStore(1), {}, clock)),
   );
@@ -77,6 +80,19 @@ describe('what a log has not handed over', () => {
     expect(await fake.pollWhenReady('new', after(2))).toMatchObject({
       answer: { body: undefined, position: 2 },
     });
+  });
+
+  test('is told to those who come later to a channel that was forgotten, whose own loss is older', async () => {
+    const { fake, log } = await start({ channelsMax: 1 });
+    await fake.publish('c', 'one');
+    await fake.publish('other', 'two');
+    expect(fake.hub.channels.member('c').lostThrough).toBe(1);
+    log.skip([entry('c')], 'all');
+    await fake.publish('other', 'four');
+    const late = await fake.joinWhenReady('c', after(2));
+    await fake.clock.run(50);
+    await fake.settle(late);
+    expect(gapsOf(late.text)).toEqual([{ after: 2, before: null }]);
   });
 
   test('does not take what is in the ring and was not given to a line yet', async () => {

@@ -129,6 +129,11 @@ export class Channel<Group extends Reader = Reader>
    */
   #sweptThrough = 0;
   #sweptSeq = 0;
+  /**
+   * The group that had that value, the last one of several. While it is not further, nobody else is
+   * asked: with as many groups as lines a sweep over all of them would ask all for each.
+   */
+  #slowest: Group | undefined;
 
   /** `lostThrough`: what a channel of this name may have lost before (core/losses.ts). */
   constructor(name: string, settings: ChannelSettings, lostThrough: number) {
@@ -201,6 +206,10 @@ export class Channel<Group extends Reader = Reader>
     }
     const room = this.inFlightWindowBytes - bytes;
     if (this.#unsweptBytes(rings) <= room) return true;
+    // Of a group that reads queues, what has entered since may have been given before.
+    this.#sweptSeq = rings.records.seqAfter(this.#sweptThrough);
+    const least = this.#unsweptBytes(rings);
+    if (least > Math.max(0, room) && this.#isBehind(this.#sweptThrough + 1)) return false;
     this.#updateSwept(rings);
     const unswept = this.#unsweptBytes(rings);
     return unswept === 0 || unswept <= room;
@@ -265,6 +274,7 @@ export class Channel<Group extends Reader = Reader>
     const expiredThrough = ages === undefined ? 0 : ages.expiredThrough(clock.nowMs());
     if (!isOver && (records.length === 0 || records.idAt(records.tailSeq) > expiredThrough))
       return 0;
+    if (this.#isBehind(records.idAt(records.tailSeq))) return 0;
     this.#updateSwept(rings);
     const through = Math.min(this.#sweptThrough, this.#graceThrough);
     let evicted = 0;
@@ -309,6 +319,7 @@ export class Channel<Group extends Reader = Reader>
     this.newestId = Math.max(this.newestId, last.id);
     this.newestCommittedId = Math.max(this.newestCommittedId, last.id);
     this.#sweptSeq = 0;
+    this.#slowest = undefined;
     this.version++;
   }
 
@@ -318,6 +329,7 @@ export class Channel<Group extends Reader = Reader>
    */
   get isSwept(): boolean {
     if (this.rings === undefined) return true;
+    if (this.#isBehind(this.newestId)) return false;
     this.#updateSwept(this.rings);
     if (this.newestId > this.#sweptThrough) return false;
     if (this.newestId <= this.#graceThrough) return true;
@@ -334,6 +346,7 @@ export class Channel<Group extends Reader = Reader>
     this.rings = undefined;
     this.#ages = undefined;
     this.#sweptSeq = 0;
+    this.#slowest = undefined;
     this.version++;
     return dropped;
   }
@@ -370,6 +383,7 @@ export class Channel<Group extends Reader = Reader>
   removeGroup(group: Group): void {
     const { encoding } = group;
     this.groups.splice(this.groups.indexOf(group), 1);
+    if (this.#slowest === group) this.#slowest = undefined;
     const { index } = encoding;
     if (this.groups.some((other) => other.readsFrames && other.encoding.index === index)) return;
     this.#encodings &= ~(1 << index);
@@ -390,11 +404,25 @@ export class Channel<Group extends Reader = Reader>
     return least;
   }
 
+  /** True when the group that was the slowest has still not been given everything up to `id`. */
+  #isBehind(id: number): boolean {
+    const group = this.#slowest;
+    return group !== undefined && group.sweptThrough < id && !group.hasOtherQueue(this);
+  }
+
   /** Asks the groups how far they are. */
   #updateSwept({ records }: ChannelRings): void {
     let swept = Number.MAX_SAFE_INTEGER;
-    for (const group of this.groups)
-      if (!group.hasOtherQueue(this)) swept = Math.min(swept, group.sweptThrough);
+    let slowest: Group | undefined;
+    for (const group of this.groups) {
+      if (group.hasOtherQueue(this)) continue;
+      const { sweptThrough } = group;
+      // The last one of several is swept last.
+      if (sweptThrough > swept) continue;
+      swept = sweptThrough;
+      slowest = group;
+    }
+    this.#slowest = slowest;
     this.#sweptThrough = swept;
     this.#sweptSeq = records.seqAfter(swept);
   }

@@ -3,9 +3,10 @@
  * channel goes when there is no room for another.
  *
  * A channel is *published* from its first publish on, and *of readers* while only lines hold its
- * name. Each kind has a bound of its own, and lines never make a channel of the first kind, so
- * names that only readers hold displace nothing. A blank channel goes with its last line. What
- * other channels had lost when they are forgotten is remembered (core/losses.ts).
+ * name. Each kind has a bound of its own, and a line makes a channel of the first kind only where
+ * the log keeps events of it, so names that only readers hold displace nothing. A blank channel
+ * goes with its last line. What other channels had lost when they are forgotten is remembered
+ * (core/losses.ts).
  */
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -122,7 +123,7 @@ export class Channels {
    * channels.
    */
   begin(id: number, isKept: boolean): void {
-    this.#losses.raiseFloor(id);
+    this.#losses.rememberAll(id);
     if (isKept) this.#emptyNames = new EmptyNames();
   }
 
@@ -358,9 +359,8 @@ export class Channels {
     for (const { data } of events) recent.count(this.#rateWindows.current, data.length);
     if (channel.isOfReaders) this.#publish(channel);
     this.#counters.events_entered_total += events.length;
-    this.#counters.events_evicted_total += events.length + channel.loseThrough(last.id);
-    channel.isUnread = true;
-    this.recount(channel);
+    this.#counters.events_evicted_total += events.length;
+    this.#loseThrough(channel, last.id);
     this.#orders.emptied(channel);
   }
 
@@ -400,23 +400,37 @@ export class Channels {
    */
   missed(id: number, name: string | undefined): readonly Channel<Group>[] {
     const missing = [...this.known(name)];
-    if (name === undefined) this.#losses.raiseFloor(id);
+    if (name === undefined) this.#losses.rememberAll(id);
     else if (missing.length === 0) this.#losses.remember(name, id);
     for (const channel of missing) {
       this.dropRing(channel);
-      channel.loseThrough(id);
+      this.#loseThrough(channel, id);
     }
     return missing;
   }
 
+  /** The channel loses everything up to `id`, of which the log may keep some. */
+  #loseThrough(channel: Channel<Group>, id: number): void {
+    this.#counters.events_evicted_total += channel.loseThrough(id);
+    channel.isUnread = this.#emptyNames !== undefined;
+    this.recount(channel);
+  }
+
   /**
    * The channel's last line has left, or the last publish that needed it is over. A blank channel
-   * goes; another one may be forgotten from now on.
+   * goes, and so does one that only lines held; another one may be forgotten from now on.
    */
   released(channel: Channel<Group>): void {
     if (channel.isHeld || this.#byName.get(channel.name) !== channel) return;
     if (channel.isBlank) this.#remove(channel);
-    else this.#orders.released(channel);
+    else if (channel.isOfReaders) {
+      // It holds nothing, and was told that it may have missed something.
+      this.#remove(channel);
+      this.#losses.remember(channel.name, channel.lostThrough);
+    } else {
+      this.#orders.released(channel);
+      this.#keepBound();
+    }
   }
 
   #make(name: string): Channel<Group> {
@@ -450,6 +464,15 @@ export class Channels {
     channel.isOfReaders = false;
     this.#ofReadersCount--;
     this.#orders.emptied(channel);
+    this.#keepBound();
+  }
+
+  /**
+   * What the log hands over, or keeps, makes published channels of names that lines hold, and is
+   * not refused: past the bound another channel goes for each, now or as soon as nobody holds one.
+   */
+  #keepBound(): void {
+    if (this.#byName.size - this.#ofReadersCount > this.#publishedMax) this.#forgetOne();
   }
 
   /** The channel's history is over. It is marked as deleted until something is published. */

@@ -9,6 +9,7 @@ import type { Counters } from '../counters.js';
 import {
   COMPRESS_BODY_BYTES_MIN,
   COMPRESS_CREDIT_MS_MAX,
+  COMPRESS_DEBT_MS_MAX,
   COMPRESS_KEPT_BYTES_MAX,
   COMPRESS_TIME_SHARE,
 } from '../limits.js';
@@ -123,7 +124,8 @@ export class Compressor {
 
   #charge(plain: Uint8Array): number {
     // By size and not by the clock, so that the same events are compressed in the same way.
-    this.#creditMs -= BLOCK_MS + BYTE_MS * plain.length;
+    const chargeMs = BLOCK_MS + BYTE_MS * plain.length;
+    this.#creditMs = Math.max(-COMPRESS_DEBT_MS_MAX, this.#creditMs - chargeMs);
     return performance.now();
   }
 

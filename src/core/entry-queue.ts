@@ -10,7 +10,8 @@ export function roomBytesOf(entry: NewEntry): number {
 }
 
 export class EntryQueue {
-  #entries: LoggedEntry[] = [];
+  /** Undefined where they were taken out. */
+  #entries: (LoggedEntry | undefined)[] = [];
   /** Index of the first entry that is left. */
   #start = 0;
   #deletions = 0;
@@ -28,7 +29,7 @@ export class EntryQueue {
 
   /** Those entries. */
   get left(): LoggedEntry[] {
-    return this.#entries.slice(this.#start);
+    return this.#entries.slice(this.#start) as LoggedEntry[];
   }
 
   /** The `nth` entry that is left, which must be there. */
@@ -45,7 +46,9 @@ export class EntryQueue {
 
   /** Takes the first entry out, which must be there. */
   shift(): LoggedEntry {
-    const entry = this.#entries[this.#start++] as LoggedEntry;
+    const entry = this.#entries[this.#start] as LoggedEntry;
+    // Its data is given back now, and not when the array is compacted.
+    this.#entries[this.#start++] = undefined;
     this.#costBytes -= roomBytesOf(entry);
     if (isDeletion(entry)) this.#deletions--;
     // Compacted when half of the array is free: O(1) an entry.

@@ -34,6 +34,8 @@ export class Groups {
   #made = 0;
   /** Groups of deleted channels whose lines are being ended. */
   readonly #ending: Group[] = [];
+  /** They go on being ended in the next turn of the loop. */
+  #endsSoon = false;
 
   constructor(
     channels: Channels,
@@ -139,16 +141,24 @@ export class Groups {
       group.deletedAt = id;
       this.#ending.push(group);
     }
-    if (this.#ending.length > 0) this.#clock.soon(this.#endInTurn);
+    this.#endSoon();
+  }
+
+  /** One turn is asked for at a time, however many channels are deleted. */
+  #endSoon(): void {
+    if (this.#endsSoon || this.#ending.length === 0) return;
+    this.#endsSoon = true;
+    this.#clock.soon(this.#endInTurn);
   }
 
   readonly #endInTurn = (): void => {
+    this.#endsSoon = false;
     let left = DELETED_ENDS_PER_TURN_MAX;
     for (let group = this.#ending[0]; group !== undefined; group = this.#ending[0]) {
       for (; left > 0 && group.table.count > 0; left--)
         this.#owner.endDeleted(group, group.table.count - 1);
       if (left === 0) {
-        this.#clock.soon(this.#endInTurn);
+        this.#endSoon();
         return;
       }
       this.#ending.shift();

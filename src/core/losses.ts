@@ -9,9 +9,10 @@
  *
  * Bounded by LOST_CHANNELS_MAX records. Past it the oldest one that was not remembered again is
  * forgotten (the clock algorithm: the hand goes round the records), and the floor rises to its id.
- * The floor stands for every name without a record. So forgetting a record, or two names with the
- * same key, can only cause a false gap; a loss is never silent. The hash is keyed with a random
- * key, so that nobody can choose names that collide.
+ * The floor stands for every name without a record. What all names may have lost is one id more, to
+ * which the floor rises, too. So forgetting a record, or two names with the same key, can only
+ * cause a false gap; a loss is never silent. The hash is keyed with a random key, so that nobody
+ * can choose names that collide.
  */
 import { hash, randomBytes } from 'node:crypto';
 import type { Counters } from '../counters.js';
@@ -57,6 +58,8 @@ export class Losses {
   /** The record that is checked next when there is no place for another. */
   #hand = 0;
   #floor: number;
+  /** Every name, with or without a record, may have lost everything up to it. */
+  #allThrough = 0;
 
   constructor(
     counters: Counters,
@@ -78,9 +81,10 @@ export class Losses {
     return this.#floor;
   }
 
-  /** Names without a record may have lost everything up to `id`. */
-  raiseFloor(id: number): void {
+  /** Every name may have lost everything up to `id`, those with a record, too. O(1). */
+  rememberAll(id: number): void {
     this.#floor = Math.max(this.#floor, id);
+    this.#allThrough = Math.max(this.#allThrough, id);
   }
 
   /** Records held. */
@@ -101,7 +105,7 @@ export class Losses {
     const slots = this.#slots;
     if (slots === undefined) return this.#floor;
     const record = slots[this.#find(slots, this.#hash(name))] as number;
-    return record === 0 ? this.#floor : this.#idAt(record - 1);
+    return record === 0 ? this.#floor : Math.max(this.#allThrough, this.#idAt(record - 1));
   }
 
   /** A channel of that name has lost everything up to `id`. Another record may go for it. O(1). */

@@ -74,7 +74,7 @@ export class MuteSockets {
 
   /** The server's mute sockets, and their age: the time since data came, of which none ever did. */
   #findMute(libc: Libc): { readonly descriptor: number; readonly ageMs: number }[] {
-    const all = readdirSync('/proc/self/fd').map(Number);
+    const all = ownDescriptors();
     const mute: { descriptor: number; ageMs: number }[] = [];
     const count = Math.min(all.length, MUTE_DESCRIPTORS_CHECKED_MAX);
     for (let i = 0; i < count; i++) {
@@ -89,7 +89,16 @@ export class MuteSockets {
       if (ageMs >= MUTE_AGE_MS_MIN && libc.portOf(descriptor) === this.#port)
         mute.push({ descriptor, ageMs });
     }
-    this.#next = (this.#next + count) % all.length;
+    if (count > 0) this.#next = (this.#next + count) % all.length;
     return mute;
+  }
+}
+
+/** Those of this process; none where no descriptor is left to look with, or there is no /proc. */
+function ownDescriptors(): number[] {
+  try {
+    return readdirSync('/proc/self/fd').map(Number);
+  } catch {
+    return [];
   }
 }

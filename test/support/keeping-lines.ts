@@ -192,7 +192,8 @@ export class KeepingLines {
     const { channels } = client;
     const found = await this.#requests.ready(server, channels, asked, client);
     if (found === undefined || !server.isAlive || !this.#clients.includes(client)) return;
-    if (!server.hasPlace()) return;
+    // Another request of the same step may have been answered first.
+    if (!server.hasPlace() || client.line !== undefined) return;
     this.#parts.diary.attempt(`a line on ${channels.join()}`, () =>
       this.#openNow(client, server, asked, found),
     );

@@ -32,9 +32,11 @@ const KNOWN_CODES: ReadonlySet<string> = new Set([
   'HOLDLINE_LOG_UNAVAILABLE',
   // More than half of all memory of publishes.
   'HOLDLINE_TOO_LARGE',
+  'HOLDLINE_CHANNELS_FULL',
 ]);
-/** Turns in which all lines are visited that a given-up queue has left behind. */
+/** Turns in which all lines are visited that a given-up queue, or what was skipped, left behind. */
 const GIVEN_UP_TURNS = 5;
+
 interface KeepingSetting {
   readonly hub: HubOptions;
   readonly firstId: number;
@@ -53,6 +55,8 @@ interface KeepingSetting {
   readonly floods: number;
   readonly drops: boolean;
   readonly restarts: boolean;
+  /** Share of steps in which the log forgets an event before it hands it over. */
+  readonly skipping: number;
 }
 
 function settingOf(random: Random): KeepingSetting {
@@ -67,6 +71,7 @@ function settingOf(random: Random): KeepingSetting {
       slow: random.pick(['gap', 'gap', 'gap', 'close']),
       sweepWorkBytes: random.pick([1, 1_000_000, 256 * MIB]),
       publishBytes: random.pick([150_000, MIB, 64 * MIB]),
+      ...random.pick([{}, { channelsMax: 1 }, { channelsMax: 2, lostChannelsMax: 1 }]),
     },
     firstId: random.pick([1, 1000]),
     keepEvents: random.pick([Infinity, Infinity, 3000, Math.max(50, 2 * replayEvents)]),
@@ -81,6 +86,7 @@ function settingOf(random: Random): KeepingSetting {
     floods: random.pick([0.1, 0.1, 0.8]),
     drops: random.chance(0.4),
     restarts: random.chance(0.8),
+    skipping: random.pick([0, 0, 0.004]),
   };
 }
 
@@ -248,6 +254,7 @@ export class KeepingSimulation {
     else if (dice < 0.53) this.#lines.changeSpeed();
     else if (dice < 0.531 && setting.restarts) await this.#restart();
     else if (dice < 0.533) this.#isAway = !this.#isAway && random.chance(0.5);
+    else if (random.chance(2 * setting.skipping)) this.#skip();
     else if (random.chance(2 * setting.deleting)) this.#delete();
     else if (dice < 0.534) this.#hub.endSome(random.below(3), 'draining');
     else if (dice < 0.54 && setting.drops) this.#hub.dropChannel(random.pick(setting.channels));
@@ -283,6 +290,15 @@ export class KeepingSimulation {
     const channel = this.#random.pick(this.setting.channels);
     this.#diary.note(`delete ${channel}`);
     this.#await([], () => this.#hub.deleteChannel(channel));
+  }
+
+  /** Another node of the same log publishes, and this one is never handed it. */
+  #skip(): void {
+    const channel = this.#random.pick(this.setting.channels);
+    const of = this.#random.pick(['all', 'channel'] as const);
+    this.#diary.note(`an event on ${channel} is skipped, which ${of} may have lost`);
+    this.#log.skip([this.#newEvent(channel, 1)], of);
+    this.#givenUpTurns = GIVEN_UP_TURNS;
   }
 
   #newEvent(channel: string, count: number): NewEvent {
