@@ -181,7 +181,7 @@ describe('a base path', () => {
     for (const path of ['/events/live', '/events/live/', '/events/live?x=1']) {
       const landing = await server.request('GET', path, { headers: { Accept: 'text/html' } });
       const links = [...landing.text.matchAll(/href="([^"d][^"]*)"/g)].map(([, link]) => link!);
-      expect(links.length).toBe(4);
+      expect(links.length).toBe(5);
       for (const link of links) expect(link).toMatch(/^\/events\/live\//);
       const text = landing.text.replaceAll('<wbr>', '');
       expect(text).toContain(`http://127.0.0.1:${server.port}/events/live/notifications`);
