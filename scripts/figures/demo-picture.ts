@@ -9,7 +9,8 @@ import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { chromiumPath } from '../chromium-path.js';
 
 const ROOT = new URL('../../', import.meta.url);
 const FILE = fileURLToPath(new URL('docs/demo.png', ROOT));
@@ -23,11 +24,12 @@ const server = spawn(
   { cwd: fileURLToPath(ROOT), stdio: ['ignore', 'pipe', 'inherit'] },
 );
 const stopped = once(server, 'exit');
-const browser = await chromium.launch({
-  executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking'],
-});
+let browser: Browser | undefined;
 try {
+  browser = await chromium.launch({
+    executablePath: chromiumPath(),
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking'],
+  });
   const page = await browser.newPage({
     viewport: VIEWPORT,
     deviceScaleFactor: 1.32,
@@ -48,7 +50,7 @@ try {
   await page.screenshot({ path: FILE, animations: 'disabled' });
   console.log(`docs/demo.png: ${Math.round(statSync(FILE).size / 1024)} KiB`);
 } finally {
-  await browser.close();
+  await browser?.close();
   server.kill();
   await stopped;
 }
