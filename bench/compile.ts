@@ -9,15 +9,18 @@ export const hasCompiler: boolean = spawnSync('gcc', ['--version']).status === 0
 
 const binaries = new Map<string, string>();
 
-/** Compiles a source, relative to this folder; returns the path of the binary. */
-export function compiled(source: string): string {
-  const known = binaries.get(source);
+/** Compiles a source, relative to this folder, with more flags; returns the path of the binary. */
+export function compiled(source: string, ...flags: readonly string[]): string {
+  const key = [source, ...flags].join(' ');
+  const known = binaries.get(key);
   if (known !== undefined) return known;
-  const binary = join(temporaryDirectory(), source.replaceAll(/\W/g, '-'));
+  const binary = join(temporaryDirectory(), key.replaceAll(/\W/g, '-'));
   const file = fileURLToPath(new URL(source, import.meta.url));
-  const { status, stderr } = spawnSync('gcc', ['-O2', '-o', binary, file], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync('gcc', ['-O2', ...flags, '-o', binary, file], {
+    encoding: 'utf8',
+  });
   if (status !== 0) throw new Error(`gcc could not compile ${source}:\n${stderr}`);
-  binaries.set(source, binary);
+  binaries.set(key, binary);
   return binary;
 }
 

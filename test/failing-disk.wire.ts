@@ -3,25 +3,15 @@
  * a medium that is broken, a file system that became read-only. What is written there is made to
  * fail in the process's C library; a full disk of the kernel's own is in lmdb-full-disk.wire.ts.
  */
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { hasCompiler } from '../bench/compile.js';
+import { compiled, hasCompiler } from '../bench/compile.js';
 import { SseLine } from './support/line.js';
 import { serverForTest, type TestServer } from './support/server.js';
 import { until } from './support/until.js';
 import { codeOf, jsonOf } from './support/wire.js';
-
-function preloaded(folder: string): string {
-  const library = join(folder, 'failing-disk.so');
-  const source = fileURLToPath(new URL('support/failing-disk.c', import.meta.url));
-  const { stderr, status } = spawnSync('gcc', ['-O2', '-shared', '-fPIC', '-o', library, source]);
-  if (status !== 0) throw new Error(String(stderr));
-  return library;
-}
 
 async function publish(server: TestServer, data: string): Promise<number | string> {
   const answer = await server.request('POST', '/c', { body: data });
@@ -45,7 +35,8 @@ describe.runIf(hasCompiler)('a disk whose writes fail', () => {
       const folder = mkdtempSync(join(tmpdir(), 'holdline-disk-'));
       onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
       const directory = join(folder, 'log');
-      const env = { LD_PRELOAD: preloaded(folder), FAILING_DISK: directory };
+      const library = compiled('../test/support/failing-disk.c', '-shared', '-fPIC');
+      const env = { LD_PRELOAD: library, FAILING_DISK: directory };
       const flags = { log: `lmdb:${directory}`, 'log-ballast': '1MiB' };
       const former = await serverForTest(flags, env);
       const line = await SseLine.open(former.port, '/c');

@@ -24,13 +24,17 @@ function stored(request?: { readonly key: string; readonly digest: string }): St
   return { header: headers } as unknown as StoredMsg;
 }
 
-/** What NATS has at ID: nothing, and for its oldest id, or a message, or it does not say. */
-function managerWith(there: StoredMsg | null | Error, firstId = 1): JetStreamManager {
+/** NATS that has this at ID when it is asked, and whose oldest id is `firstId`. */
+function managerWith(
+  there: () => StoredMsg | null | undefined | Error,
+  firstId = 1,
+): JetStreamManager {
   return {
     streams: {
       getMessage: async () => {
-        if (there instanceof Error) throw there;
-        return there;
+        const found = there();
+        if (found instanceof Error) throw found;
+        return found;
       },
       info: async () => ({ state: { first_seq: firstId } }),
     },
@@ -44,7 +48,12 @@ async function outcome(there: StoredMsg | null | Error, firstId = 1): Promise<un
   const publisher = {
     publish: async () => [{ id: ID, isRepeat: true, isResent: false }],
   } as unknown as Publisher;
-  const appends = new Appends(publisher, managerWith(there, firstId), 'S', SUBJECTS);
+  const appends = new Appends(
+    publisher,
+    managerWith(() => there, firstId),
+    'S',
+    SUBJECTS,
+  );
   return appends.append([ENTRY], REQUEST).catch(codeOf);
 }
 
@@ -78,12 +87,7 @@ test.each([
         return [{ id: ID, isRepeat: true, isResent: true }];
       },
     } as unknown as Publisher;
-    const manager = {
-      streams: {
-        getMessage: async () => (isSame ? sent : stored()),
-        info: async () => ({ state: { first_seq: 1 } }),
-      },
-    } as unknown as JetStreamManager;
+    const manager = managerWith(() => (isSame ? sent : stored()));
     const appends = new Appends(publisher, manager, 'S', SUBJECTS);
     expect(await appends.append([ENTRY]).catch(codeOf)).toEqual(expected);
   },

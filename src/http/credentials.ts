@@ -40,7 +40,6 @@ const DOING = {
   ticket: 'making a ticket',
 } as const satisfies Record<Wanted, string>;
 
-/** The same as a right. */
 /** What a right lets do, in words. */
 export const RIGHT_TO = {
   subscribe: 'subscribe to',

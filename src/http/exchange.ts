@@ -390,10 +390,11 @@ export class Exchange implements PendingAnswer, Refusable {
     this.resume();
     this.#isAnswered = true;
     const isLarge =
+      this.#closes &&
       body !== undefined &&
       !this.isHead &&
       !(isText && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX);
-    if (!isLarge || !this.#closes || this.#closesNatively) {
+    if (!isLarge || this.#closesNatively) {
       this.#write(status, contentType, body, extra, isLarge);
       return;
     }

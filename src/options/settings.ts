@@ -12,6 +12,7 @@ import { authorityOf, isLoopback } from './place-kinds.js';
 import { badOption, unknownOption } from './refusals.js';
 import {
   CONNECTIONS_MAX,
+  connectionsOf,
   connectionsUnder,
   OPTIONS,
   type OptionRow,
@@ -123,10 +124,7 @@ export function checkRelations(
   fileLimit: number | undefined,
   processes = 1,
 ): void {
-  const carried =
-    fileLimit === undefined
-      ? CONNECTIONS_MAX
-      : (fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX) * processes;
+  const carried = fileLimit === undefined ? CONNECTIONS_MAX : connectionsOf(fileLimit, processes);
   if (settings.maxConnections > carried) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',

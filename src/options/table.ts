@@ -538,8 +538,12 @@ export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof OPTIONS
 export function connectionsUnder(fileLimit: number | undefined, processes = 1): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;
   // At least 1, so that a low file limit is refused by the relation and not by the option's range.
-  const carried = (fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX) * processes;
-  return Math.max(1, Math.min(carried, CONNECTIONS_MAX));
+  return Math.max(1, Math.min(connectionsOf(fileLimit, processes), CONNECTIONS_MAX));
+}
+
+/** What so many processes carry together; below 0 where each keeps more files than it may have. */
+export function connectionsOf(fileLimit: number, processes: number): number {
+  return (fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX) * processes;
 }
 
 /** An origin as browsers send it: lower case, punycode, no default port, no path. */

@@ -7,7 +7,7 @@ export function badLog(words: string): HoldlineError {
 
 /** For a directory that is there, or may be, and has no log. */
 export function noLogIn(directory: string): HoldlineError {
-  return badLog(`there is no log in the directory ${show(directory)}`);
+  return badLog(`there is no log in the directory ${JSON.stringify(directory)}`);
 }
 
 /** For a directory that the system does not let be made, read or written. */
@@ -16,12 +16,9 @@ export function badDirectory(
   error: unknown,
   act: 'made' | 'used' = 'used',
 ): HoldlineError {
-  return badLog(`the directory ${show(directory)} cannot be ${act}: ${reasonOf(error, act)}`);
-}
-
-/** A path as it was given. */
-export function show(path: string): string {
-  return JSON.stringify(path);
+  return badLog(
+    `the directory ${JSON.stringify(directory)} cannot be ${act}: ${reasonOf(error, act)}`,
+  );
 }
 
 function reasonOf(error: unknown, act: 'made' | 'used'): string {

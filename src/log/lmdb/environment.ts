@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import { asError, HoldlineError } from '../../errors.js';
 import { LOG_ROOM_KEPT_BYTES } from '../../limits.js';
-import { badDirectory, badLog, noLogIn, show } from './bad-log.js';
+import { badDirectory, badLog, noLogIn } from './bad-log.js';
 import { COMMIT_LOCK_FILE, whileNothingCommits } from './commit-lock.js';
 import { DATA_FILE, readHead } from './data-file.js';
 import { EndGate } from './end-gate.js';
@@ -171,7 +171,7 @@ function schemaOf(root: RootDatabase<Buffer, Buffer>, directory: string): number
     );
     if (isEmpty) return undefined;
     throw badLog(
-      `the directory ${show(directory)} holds an LMDB database of another program; give one of its own`,
+      `the directory ${JSON.stringify(directory)} holds an LMDB database of another program; give one of its own`,
     );
   }
   const schema = Number(found.toString());
@@ -207,11 +207,11 @@ function checkDirectory(directory: string, readOnly: boolean, isCopy: boolean): 
     const foreign = names.find((name) => !OWN_FILES.has(name));
     if (foreign !== undefined)
       throw badLog(
-        `the directory ${show(directory)} holds other files (${show(foreign)}); give an empty one, or one that is not there`,
+        `the directory ${JSON.stringify(directory)} holds other files (${JSON.stringify(foreign)}); give an empty one, or one that is not there`,
       );
     const { bavail, bsize } = statfsSync(directory);
     if (bavail * bsize < LOG_ROOM_KEPT_BYTES)
-      throw badLog(`the disk of ${show(directory)} has no room for a log`);
+      throw badLog(`the disk of ${JSON.stringify(directory)} has no room for a log`);
     // LMDB would let everyone read what it makes.
     for (const name of [DATA_FILE, 'lock.mdb'])
       closeSync(openSync(join(directory, name), 'a', 0o600));

@@ -66,7 +66,8 @@ export class Appends {
         subscribers,
       });
     const lane = laneOf(entries);
-    const [first] = await this.#publish([message(entries[0] as NewEntry, 0, 0)], lane);
+    // Looked up below, whether it was sent again or not.
+    const [first] = await this.#publisher.publish([message(entries[0] as NewEntry, 0, 0)], lane);
     const { id: firstId, isRepeat } = first as Ack;
     if (isRepeat) await this.#checkRepeat(firstId, request);
     if (entries.length === 1) return [first as Ack];

@@ -303,7 +303,7 @@ export class Tail {
       }
       if (batch.length > 0) this.#owner.arrived(batch);
       const next = this.#waiting[at];
-      if (next !== undefined && typeof next !== 'string' && next.id > this.#lastId + 1) {
+      if (next !== undefined && isMessage(next) && next.id > this.#lastId + 1) {
         if (next.id > this.#holes.throughId) {
           this.#waiting.splice(0, at);
           void this.#lookAtHoles();
