@@ -58,6 +58,7 @@ const facts = [
   'proxy-on-this-machine',
   'proxy-protocol',
   'query-values',
+  'quick-acknowledgements',
   'repeated-reads',
   'request-in-its-turn',
   'request-parsing',

@@ -177,7 +177,7 @@ export class Channel<Group extends Reader = Reader>
    * Bytes that may be held beyond what every healthy line has been given. More lines make it
    * smaller, since a sweep takes longer to write to them; of compressed ones it writes as many more
    * as it has fewer bytes for each. Whole writes, or whole corks where it is less than one write: a
-   * short one costs a line nearly as much as a full one.
+   * short one costs a line nearly as much as a full one. native-notes/quick-acknowledgements.md
    */
   get inFlightWindowBytes(): number {
     const { sweepWorkBytes, writeBytesMax } = this.#settings;
