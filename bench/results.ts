@@ -22,6 +22,7 @@ export const SUBJECTS = [
   'tls',
   'log',
   'fan-out-logs',
+  'short-sweeps',
   'workers',
   'isolation',
   'compression',

@@ -29,6 +29,7 @@ const subjects: Record<SubjectName, () => Promise<Subject>> = {
   herd: async () => (await import('./herd.js')).measureHerd,
   log: async () => (await import('./log.js')).measureLog,
   'fan-out-logs': async () => (await import('./fan-out-logs.js')).measureFanOutLogs,
+  'short-sweeps': async () => (await import('./short-sweeps.js')).measureShortSweeps,
   workers: async () => (await import('./workers.js')).measureWorkers,
   isolation: async () => (await import('./isolation.js')).measureIsolation,
   compression: async () => (await import('./compression.js')).measureCompression,

@@ -1190,6 +1190,9 @@ export const NATS_MESSAGE_OVERHEAD_BYTES = 256;
 export const NATS_IN_FLIGHT_MAX = 2_048;
 export const NATS_IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 
+/** Messages of a batch that are looked up at once, if NATS says it had them. log/nats/appends.ts */
+export const NATS_LOOKUPS_MAX = 64;
+
 /**
  * Between two heartbeats of the tail, ms, and how many may be missing before it is made again.
  * log/nats/tail.ts

@@ -92,3 +92,27 @@ test.each([
     expect(await appends.append([ENTRY]).catch(codeOf)).toEqual(expected);
   },
 );
+
+test.each([
+  ['themselves', false, { ids: [ID, ID + 1, ID + 2], isRepeat: true }],
+  ['another event', true, 'HOLDLINE_OUTCOME_UNKNOWN'],
+])('later entries of a batch that NATS says it has are %s', async (_n, isOther, expected) => {
+  const messages = new Map<number, StoredMsg>();
+  const publisher = {
+    publish: async (sent: readonly { headers: MsgHdrs }[]) =>
+      sent.map(({ headers }) => {
+        const id = ID + messages.size;
+        messages.set(id, { header: headers } as unknown as StoredMsg);
+        return { id, isRepeat: true, isResent: false };
+      }),
+  } as unknown as Publisher;
+  const manager = {
+    streams: {
+      getMessage: async (_stream: string, { seq }: { seq: number }) =>
+        isOther && seq === ID + 2 ? stored() : messages.get(seq),
+      info: async () => ({ state: { first_seq: 1 } }),
+    },
+  } as unknown as JetStreamManager;
+  const appends = new Appends(publisher, manager, 'S', SUBJECTS);
+  expect(await appends.append([ENTRY, ENTRY, ENTRY], REQUEST).catch(codeOf)).toEqual(expected);
+});

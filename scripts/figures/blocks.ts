@@ -1,7 +1,13 @@
 /** Every block of figures that a document may hold: what draws it, and from which results. */
 import type { MemoryFigures } from '../../bench/memory.js';
 import { type Result, type ResultName, readResult } from '../../bench/results.js';
-import { fanOutCostTable, fanOutRatioTable, fanOutTable, fanOutWebSocketTable } from './fan-out.js';
+import {
+  fanOutCostTable,
+  fanOutRatioTable,
+  fanOutTable,
+  fanOutWebSocketTable,
+  shortSweepsTable,
+} from './fan-out.js';
 import { type CompressionResult, compressionTable } from './compression.js';
 import type { Block } from './fill.js';
 import {
@@ -81,6 +87,7 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
     figures: logFiguresOf(result as Parameters<typeof logFiguresOf>[0]),
   })),
   'fan-out-logs': from(['fan-out-logs'], fanOutLogsTable),
+  'short-sweeps': from(['short-sweeps'], (result) => shortSweepsTable(result as FanOutResult)),
   workers: from(['workers'], (result) => ({
     text: workersTable(),
     figures: workersFiguresOf(result as Parameters<typeof workersFiguresOf>[0]),

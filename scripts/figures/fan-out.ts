@@ -2,7 +2,7 @@
 import type { FanOutFigures, FanOutRatio } from '../../bench/fan-out-figures.js';
 import { type Figure, fixed, ms, percent, short } from '../../bench/table.js';
 import { TARGET_TITLES, type TargetName } from '../../bench/targets.js';
-import { ROUNDS_MIN, discardedNote, enoughRounds, keptRounds } from './kept-rounds.js';
+import { ROUNDS_MIN, discardedNote, enoughRounds, keptCell, keptRounds } from './kept-rounds.js';
 import type { FanOutResult } from './first-screen.js';
 import { caption, cell, table, withCaption } from './markdown.js';
 import type { Drawn } from './rules.js';
@@ -181,4 +181,45 @@ function ratioOf(
 function acceptToDeliver(figures: FanOutFigures): string {
   if (figures.acceptToDeliverP99Ms < 0.01) return '–';
   return ms(figures.acceptToDeliverP99Ms) + (figures.undelivered > 0 ? ' ‡' : '');
+}
+
+/** What is delivered while sweeps are short, and what that is of the loop's, or of memory's. */
+export function shortSweepsTable(result: FanOutResult): string {
+  const { parameters, summary } = result;
+  const shares: Partial<Record<TargetName, readonly [against: TargetName, aim: string]>> = {
+    holdline: ['slice-loop', '≥ 0.95 × the loop'],
+    'holdline-lmdb': ['holdline', '≥ 0.95 × memory'],
+    'holdline-nats': ['holdline', '≥ 0.95 × memory'],
+  };
+  const rows = summary.figures.map((figures) => {
+    const kept = (draw: (figures: FanOutFigures) => string): string => keptCell(figures, draw);
+    const [against, aim] = shares[figures.target] ?? [undefined, ''];
+    const ratio = summary.ratios.find(
+      (other) => other.of === figures.target && other.against === against,
+    );
+    return [
+      TARGET_TITLES[figures.target],
+      kept(({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
+      aim,
+      aim === '' ? '' : cell(ratio, ({ deliveriesMedian }) => `${fixed(deliveriesMedian, 2)} ×`),
+      kept(({ acceptToDeliverP99Ms }) => ms(acceptToDeliverP99Ms)),
+      kept(({ serverCpuUsPerDelivery }) => fixed(serverCpuUsPerDelivery, 2)),
+      keptRounds(figures),
+    ];
+  });
+  const head = [
+    'server',
+    'deliveries/s',
+    'aim',
+    'measured',
+    'accept → deliver p99',
+    'CPU µs a delivery',
+    'rounds kept',
+  ];
+  const notes = [
+    `${short(parameters.lines)} lines of SSE, ${parameters.eventBytes}-byte events. Ratios are medians of those of each round.`,
+    ...discardedNote(summary.figures),
+    caption(result),
+  ];
+  return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }

@@ -3,6 +3,7 @@ import type { JetStreamManager, StoredMsg } from '@nats-io/jetstream';
 import type { NewEntry } from '../../core/event.js';
 import type { RequestKey } from '../../core/event-log.js';
 import { asError, HoldlineError } from '../../errors.js';
+import { NATS_LOOKUPS_MAX } from '../../limits.js';
 import type { Ack } from './batch.js';
 import type { Publisher } from './publisher.js';
 import { ID_HEADER, markOf, messageOf, type OutgoingMessage } from './record.js';
@@ -66,7 +67,7 @@ export class Appends {
         subscribers,
       });
     const lane = laneOf(entries);
-    // Looked up below, whether it was sent again or not.
+    // Looked up below, for what it asked.
     const [first] = await this.#publisher.publish([message(entries[0] as NewEntry, 0, 0)], lane);
     const { id: firstId, isRepeat } = first as Ack;
     if (isRepeat) await this.#checkRepeat(firstId, request);
@@ -79,15 +80,22 @@ export class Appends {
     return [first as Ack, ...rest];
   }
 
-  /** As {@link Publisher.publish}; what was sent again is looked up where NATS says it had it. */
+  /** As {@link Publisher.publish}; what NATS says it had before is looked up. */
   async #publish(
     messages: readonly OutgoingMessage[],
     lane: string,
     before = 0,
   ): Promise<readonly Ack[]> {
     const acks = await this.#publisher.publish(messages, lane, before);
-    for (const [index, { id, isRepeat, isResent }] of acks.entries())
-      if (isRepeat && isResent) await this.#stored(id, messages[index]!.headers.get(ID_HEADER));
+    const repeats = acks.flatMap(({ id, isRepeat }, index) =>
+      isRepeat ? [{ id, messageId: messages[index]!.headers.get(ID_HEADER) }] : [],
+    );
+    for (let from = 0; from < repeats.length; from += NATS_LOOKUPS_MAX)
+      await Promise.all(
+        repeats
+          .slice(from, from + NATS_LOOKUPS_MAX)
+          .map(({ id, messageId }) => this.#stored(id, messageId)),
+      );
     return acks;
   }
 
