@@ -34,6 +34,25 @@ describe.each([
     expect(fake.counters.deliveries_total).toBe(MANY * 50);
   });
 
+  test.each(['stream', 'websocket'] as const)(
+    'of a %s are one a sweep, also where the ring goes on at the beginning of its slab',
+    async (kind) => {
+      const fake = new FakeHub({ writeBytesMax, replay: { events: 100, bytes: 200_000 } });
+      const lines = Array.from({ length: 3 }, () =>
+        kind === 'stream' ? fake.join('c') : fake.join('c', LIVE, Infinity, kind),
+      );
+      for (const { socket } of lines) socket.forgetWrites();
+      // A slab has room for 252 or 256 of them.
+      for (let sweep = 0; sweep < 200; sweep++) {
+        await fake.publish('c', ...Array.from({ length: 5 }, () => KB));
+        await fake.settle(...lines);
+      }
+      for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1, 1000));
+      if (kind === 'stream') for (const { socket } of lines) expect(socket.writes).toBe(200);
+      expect(fake.counters.writes_total).toBe(3 * 200);
+    },
+  );
+
   test('never enlarge the messages of a WebSocket', async () => {
     const fake = new FakeHub({ writeBytesMax });
     const line = fake.join('c', LIVE, Infinity, 'websocket');

@@ -101,6 +101,18 @@ function check(ring: Ring, model: readonly Frame[], probe: number): void {
   checkRuns(ring, model, [0, 1 + (probe % 500), 1 + (probe % 20_000), 16_376]);
 }
 
+/** A cut has whatever fits, also what goes on at the slab's beginning. */
+function checkCut(ring: Ring, model: readonly Frame[], seq: number, limit: number): void {
+  const endSeq = seq + Math.ceil((ring.headSeq - seq) / 2) + (limit % 2);
+  const end = Math.min(endSeq, ring.headSeq);
+  const { bytes, toSeq } = ring.cut(seq, end, limit);
+  const from = seq - ring.tailSeq;
+  expectEqual(bytes, concatenated(model.slice(from, toSeq - ring.tailSeq)), `the cut at ${seq}`);
+  assert.ok(toSeq > seq && toSeq <= end);
+  assert.ok(bytes.length <= limit || toSeq === seq + 1);
+  if (toSeq < end) assert.ok(bytes.length + model[toSeq - ring.tailSeq]!.bytes.length > limit);
+}
+
 /**
  * What is held spans at most two laps of the slab, so it is at most two runs; and a run with a
  * limit is the longest part of the run without one that fits, or one frame.
@@ -123,6 +135,7 @@ function checkRuns(ring: Ring, model: readonly Frame[], limits: readonly number[
         expected++;
       }
       assert.equal(ring.runEnd(seq, limit), expected);
+      checkCut(ring, model, seq, limit);
     }
     seq = end;
   }

@@ -38,17 +38,8 @@ export function cutAfter(group: SlicedGroup, cursor: number, head: number, bytes
   const from = ring.seqAfter(cursor);
   const last = ring.seqAfter(head);
   if (from >= last) return NOTHING;
-  let to = Math.min(ring.runEnd(from, bytesMax), last);
-  let plain = ring.view(from, to);
-  // What goes on at the slab's beginning is copied: a second write would cost every line more.
-  while (to < last) {
-    const end = Math.min(ring.runEnd(to, bytesMax - plain.length), last);
-    const more = ring.view(to, end);
-    if (plain.length + more.length > bytesMax) break;
-    plain = Buffer.concat([plain, more]);
-    to = end;
-  }
-  return { plain, end: ring.idAt(to - 1), events: to - from };
+  const { bytes, toSeq } = ring.cut(from, last, bytesMax);
+  return { plain: bytes, end: ring.idAt(toSeq - 1), events: toSeq - from };
 }
 
 /**

@@ -173,6 +173,26 @@ export class Ring {
     return this.#slab.subarray(at, end);
   }
 
+  /**
+   * As many whole frames from `fromSeq` to `endSeq`−1 as fit `maxBytes`, or a larger one alone;
+   * `fromSeq` must be held. A view, which is valid until the next append or evict, or a copy where
+   * they go on at the slab's beginning: a second write would cost every line more.
+   */
+  cut(
+    fromSeq: number,
+    endSeq: number,
+    maxBytes: number,
+  ): { readonly bytes: Buffer; readonly toSeq: number } {
+    let toSeq = Math.min(this.runEnd(fromSeq, maxBytes), endSeq);
+    let bytes = this.view(fromSeq, toSeq);
+    while (toSeq < endSeq && bytes.length + this.sizeAt(toSeq) <= maxBytes) {
+      const end = Math.min(this.runEnd(toSeq, maxBytes - bytes.length), endSeq);
+      bytes = Buffer.concat([bytes, this.view(toSeq, end)]);
+      toSeq = end;
+    }
+    return { bytes, toSeq };
+  }
+
   /** Bytes held from `seq` on, an upper bound: it counts unused ends of laps. */
   bytesFrom(seq: number): number {
     return seq >= this.headSeq ? 0 : this.#headByte - this.#startAt(seq);

@@ -3,8 +3,8 @@
  * follows its cursor pays for the cut, the others get the same view.
  * native-notes/one-view-for-all.md
  *
- * On one channel a slice is a view of the ring of frames. Older frames, and several channels'
- * frames merged in id order, are copied into a buffer.
+ * On one channel a slice is a view of the ring of frames, but for one that goes on at its slab's
+ * beginning. That, older frames, and several channels' frames merged in id order, are copied.
  */
 import { Merge } from './channel-set.js';
 import type { Group } from './group.js';
@@ -103,8 +103,8 @@ export class SliceCache {
     const from = ring.seqAfter(cursor);
     if (from === ring.headSeq || (!this.#oversize && ring.sizeAt(from) > this.#maxBytes))
       return false;
-    const to = ring.runEnd(from, this.#maxBytes);
-    this.#keep(entry, ring.view(from, to), ring.idAt(to - 1), to - from);
+    const { bytes, toSeq } = ring.cut(from, ring.headSeq, this.#maxBytes);
+    this.#keep(entry, bytes, ring.idAt(toSeq - 1), toSeq - from);
     return true;
   }
 
