@@ -305,7 +305,8 @@ function twoWorkers(linesOf: (index: number) => readonly [number, number], count
       channelDetails: (name) => of(name) && detailsOf(of(name)!, windows),
       recentEvents: (name) => recentEventsOf(of(name)!, windows.current),
     };
-    return answersOf({ pages: new Map(), hub: { figures, disconnect: () => 0 }, spawn: place });
+    const hub = { figures, disconnect: () => 0 };
+    return answersOf({ pages: new Map(), hub, spawn: place, revoke() {} });
   });
   return answering;
 }
