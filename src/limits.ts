@@ -1026,8 +1026,8 @@ export const SHARE_LOOK_MS = 1_000;
 export const LISTED_BY_WORKER_MIN = 1_000;
 
 /**
- * Channels that workers are asked for again to fill a page, over all of them: each is then asked of
- * every worker, whose answer is one frame, at about 500 bytes each. workers/all-pages.ts
+ * Channels that workers are asked for again to fill a page, over all of them; and answers about one
+ * channel in a frame, at about 500 bytes each: every worker is asked of each. workers/all-pages.ts
  */
 export const LISTED_OVER_WORKERS_MAX = 64_000;
 

@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { compiled, hasCompiler } from '../bench/compile.js';
 import { SseLine } from './support/line.js';
@@ -79,4 +80,29 @@ describe.runIf(hasCompiler)('a disk whose writes fail', () => {
       expect(new Set(acknowledged.map(([id]) => id)).size).toBe(acknowledged.length);
     },
   );
+
+  test('lets no worker serve a user who is revoked while it fails', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-disk-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const directory = join(folder, 'log');
+    const library = compiled('../test/support/failing-disk.c', '-shared', '-fPIC');
+    const secret = 'a-secret-of-thirty-two-bytes-or-more';
+    const server = await serverForTest(
+      { workers: 2, log: `lmdb:${directory}`, 'ops-key': 'ops', 'jwt-secret': secret },
+      { LD_PRELOAD: library, FAILING_DISK: directory },
+    );
+    const now = Math.floor(Date.now() / 1000);
+    const rights = { sub: 'ann', iat: now - 60, exp: now + 600, holdline: { subscribe: ['c'] } };
+    const token = await new SignJWT(rights)
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(new TextEncoder().encode(secret));
+    const headers = { Authorization: `Bearer ${token}` };
+    const ask = () => server.request('GET', '/c?poll=1&wait=0', { headers });
+    expect((await ask()).status).toBe(204);
+    writeFileSync(`${directory}.errno`, String(constants.errno.EIO));
+    const path = '/-/connections?user=ann';
+    const revoked = await server.request('DELETE', path, { headers: server.opsHeaders });
+    expect(codeOf(revoked)).toBe('HOLDLINE_LOG_UNAVAILABLE');
+    for (let i = 0; i < 16; i++) expect(codeOf(await ask())).toBe('HOLDLINE_REVOKED');
+  });
 });

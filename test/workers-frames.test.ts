@@ -4,6 +4,7 @@ import { fc } from './support/properties.js';
 import { expect, test } from 'vitest';
 import type { LoggedEntry } from '../src/core/event.js';
 import { HoldlineError } from '../src/errors.js';
+import { PIPE_FRAME_BYTES_MAX } from '../src/limits.js';
 import { entriesSize, readEntries, writeEntries } from '../src/workers/entry-bytes.js';
 import {
   appendedFrame,
@@ -214,4 +215,14 @@ test('what is told comes in its order among frames', async () => {
   asking.send(recordsFrame([]));
   asking.tell('b', 2);
   await expect.poll(() => came).toEqual([['a', 1], FRAME.records, ['b', 2]]);
+});
+
+test('what is larger than a frame is refused where it is sent, and ends nobody', async () => {
+  const large = 'x'.repeat(PIPE_FRAME_BYTES_MAX);
+  const { asking, reasons } = linked({ asked: (name) => (name === 'large' ? large : name) });
+  const refused = { code: 'HOLDLINE_INTERNAL' };
+  await expect(asking.ask('large', 1)).rejects.toMatchObject(refused);
+  await expect(asking.ask('small', large)).rejects.toMatchObject(refused);
+  await expect(asking.ask('small', 1)).resolves.toBe('small');
+  expect(reasons).toEqual([]);
 });

@@ -13,6 +13,7 @@ import { publishOnce, type PublishRequest } from '../src/transports/publish.js';
 import { FRAME, readAppended, readPage } from '../src/workers/frames.js';
 import { Link } from '../src/workers/link.js';
 import { RingHistory } from '../src/workers/ring-history.js';
+import { MemoryRows } from '../src/workers/rows.js';
 import { Pool } from '../src/workers/shares.js';
 import { Supervisor } from '../src/workers/supervisor.js';
 import type { Welcome } from '../src/workers/talk.js';
@@ -263,6 +264,41 @@ test('rows of one worker reach the others, and a worker that begins later', asyn
   await expect.poll(() => workers[2]!.log).toBeDefined();
   expect(await workers[2]!.log.rows.load('revocation')).toHaveLength(1);
   expect(await workers[2]!.log.rows.load('other')).toEqual([]);
+});
+
+test('a clock that is ahead for a while takes no row', async () => {
+  let [wallMs, nowMs] = [1e12, 0];
+  const rows = new MemoryRows({ wallMs: () => wallMs, nowMs: () => nowMs });
+  await rows.put('revocation', 'ann', '1', 1e12 + 60_000);
+  wallMs += 120_000;
+  await rows.put('revocation', 'bob', '1', 1e12 + 600_000);
+  wallMs -= 120_000;
+  expect(await rows.load('revocation')).toHaveLength(2);
+  wallMs += 120_000;
+  nowMs += 120_000;
+  expect(await rows.load('revocation')).toHaveLength(1);
+});
+
+test('what a worker is handed while it closes holds up no publisher', async () => {
+  const { workers, supervisor } = await supervised();
+  const [one, other] = workers as [FakeWorker, FakeWorker];
+  tailOf(one.log);
+  const stop = other.log.tail(() => {});
+  stop();
+  await one.log.append([event('x')]);
+  await expect.poll(() => supervisor.held.onTheWay).toBe(0);
+});
+
+test('a worker that began while the log was down for a moment hears that it is up', async () => {
+  const { workers, supervisor, log } = await supervised();
+  supervisor.pinging();
+  Object.assign(log, { state: { isUp: false, problem: 'for a moment' } });
+  workers[1]!.child.kill();
+  await expect.poll(() => workers[2]?.log?.isOpen).toBe(true);
+  expect(workers[2]!.log.state.isUp).toBe(false);
+  Object.assign(log, { state: { isUp: true, problem: '' } });
+  supervisor.pinging();
+  await expect.poll(() => workers[2]!.log.state.isUp).toBe(true);
 });
 
 test('a channel whose lines in one worker take nothing waits in all, and no other does', async () => {

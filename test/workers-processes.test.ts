@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
-import { WORKER_PAUSE_MS_MIN } from '../src/limits.js';
+import { WORKER_PAUSE_MS_MIN, WORKER_PING_MS, WORKER_START_MS_MAX } from '../src/limits.js';
 import { WorkerProcesses, type ProcessesOwner } from '../src/workers/worker-processes.js';
 import { FakeClock, settlePromises } from './support/fake-clock.js';
 
@@ -118,3 +118,23 @@ test.each(NO_STARTS)(
     expect(error).not.toMatchObject({ exitCode: -11 });
   },
 );
+
+test('a first worker that a signal ends says nothing itself: the server says it', async () => {
+  const rig = new Rig();
+  const started = rig.processes.start().catch((reason: unknown) => reason);
+  rig.children[0]!.emit('exit', null, 'SIGSEGV');
+  expect(await started).toMatchObject({ exitCode: null });
+  expect(rig.said).toEqual(['error: a worker was ended by SIGSEGV']);
+});
+
+test('a worker that does not begin to listen is ended, and the server says why', async () => {
+  const rig = new Rig();
+  const started = rig.processes.start().catch((reason: unknown) => reason);
+  const untilMs = rig.clock.nowMs() + WORKER_START_MS_MAX + 2 * WORKER_PING_MS;
+  while (rig.clock.nowMs() < untilMs) await rig.clock.turn(WORKER_PING_MS);
+  expect(await started).toMatchObject({ exitCode: null });
+  expect(rig.said).toEqual([
+    'error: a worker does not listen after 30 s and is ended',
+    'error: a worker was ended by SIGKILL',
+  ]);
+});

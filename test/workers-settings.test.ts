@@ -10,6 +10,7 @@ import { resolveOptions } from '../src/options/settings.js';
 import { Parent } from '../src/workers/parent.js';
 import { RingHistory } from '../src/workers/ring-history.js';
 import { Supervisor } from '../src/workers/supervisor.js';
+import type { Question } from '../src/workers/talk.js';
 import { pipe } from './support/pipe.js';
 import { welcomeOfAll } from './support/welcome.js';
 
@@ -90,6 +91,26 @@ test('what counts against the rate of a source in one worker is told to the othe
       ['2001:db8::/64', 1],
     ],
   ]);
+});
+
+test('lines are ended, and users revoked, by a worker that is silent at the moment, too', async () => {
+  const { supervisor, parents } = supervised();
+  const address = { host: '127.0.0.1', port: 1, opsPort: undefined };
+  await expect.poll(() => parents).toHaveLength(1);
+  parents[0]!.listens({ address, build: null, problems: [] });
+  await expect.poll(() => parents).toHaveLength(2);
+  parents[1]!.listens({ address, build: null, problems: [] });
+  await expect.poll(() => supervisor.report([]).serving).toBe(2);
+  const heard: Question[] = [];
+  parents[1]!.onQuestion = (question) => heard.push(question);
+  [...supervisor.processes][1]!.pingsMissed = 2;
+  const question: Question = { disconnect: { user: 'ann' }, code: 'revoked', notBeforeMs: 5 };
+  const { answers } = await parents[0]!.askEveryone(question);
+  expect(answers.map(({ isSilent }) => isSilent)).toEqual([false, true]);
+  await expect.poll(() => heard).toEqual([question]);
+  [...supervisor.processes][1]!.pingsMissed = 2;
+  await parents[0]!.askEveryone({ channels: [] });
+  expect(heard, 'of figures nobody would hear the answer').toHaveLength(1);
 });
 
 test('settings are the same when they have come through a pipe', () => {

@@ -14,7 +14,7 @@ import { Subscribers } from '../src/core/subscribers.js';
 import { makeCounters } from '../src/counters.js';
 import { Query } from '../src/http/query.js';
 import { checkChannelName } from '../src/http/request.js';
-import { GONE_CHANNELS_MAX } from '../src/limits.js';
+import { GONE_CHANNELS_MAX, LISTED_OVER_WORKERS_MAX } from '../src/limits.js';
 import type { OpsPage } from '../src/ops/page.js';
 import { channelOfAll, idOfAll, idWithin, pagesOfAll } from '../src/workers/all-pages.js';
 import { GoneFigures, ownFigures } from '../src/workers/gone-figures.js';
@@ -305,7 +305,8 @@ function twoWorkers(linesOf: (index: number) => readonly [number, number], count
       channelDetails: (name) => of(name) && detailsOf(of(name)!, windows),
       recentEvents: (name) => recentEventsOf(of(name)!, windows.current),
     };
-    return answersOf({ pages: new Map(), hub: { figures, disconnect: () => 0 }, spawn: place });
+    const hub = { figures, disconnect: () => 0 };
+    return answersOf({ pages: new Map(), hub, spawn: place, revoke() {} });
   });
   return answering;
 }
@@ -357,6 +358,70 @@ test.each<[string, string, Parameters<typeof twoWorkers>[0]]>([
   }
   expect(seen).toHaveLength(3_000);
   expect(new Set(seen).size).toBe(3_000);
+});
+
+test('many channels on many workers are asked for in answers that fit a frame', async () => {
+  const workers = 16;
+  const asked: number[] = [];
+  const answering = Array.from({ length: workers }, (_none, place) => (question: Question) => {
+    if ('list' in question)
+      return Array.from({ length: question.count }, (_one, i) => `users/${place}-${i}`);
+    const names = 'channels' in question ? (question.channels ?? []) : [];
+    if (place === 0) asked.push(names.length * workers);
+    const linesOf = (name: string) => Number(name.startsWith(`users/${place}-`));
+    return names.map((name) => ({ name, lines: linesOf(name), compression: null }));
+  });
+  const page: OpsPage = { access: 'key', answer: () => expect.unreachable('asked of one') };
+  const list = pagesOfAll(new Map([['channels', page]]), everyoneOf(answering)).get('channels')!;
+  const { body } = await list.answer({ query: new Query('limit=1000'), draining: false, rest: '' });
+  const { channels, next } = JSON.parse(String(body)) as { channels: object[]; next: string };
+  expect(channels).toHaveLength(1_000);
+  expect(channels[0]).toMatchObject({ name: 'users/0-0', lines: 1 });
+  expect(next).toMatch(/^1:users/);
+  expect(Math.max(...asked)).toBeLessThanOrEqual(LISTED_OVER_WORKERS_MAX);
+});
+
+/** Two workers that answer a page with these texts. */
+async function pageOfTwo(name: string, ...bodies: [object, object]): Promise<unknown> {
+  const page: OpsPage = { access: 'key', answer: () => expect.unreachable('asked of one') };
+  const everyone = everyoneOf(bodies.map((body) => () => JSON.stringify(body)));
+  const found = pagesOfAll(new Map([[name, page]]), everyone).get(name)!;
+  const { body } = await found.answer({ query: new Query(''), draining: false, rest: 'c' });
+  return JSON.parse(String(body));
+}
+
+test('what a line takes is the sum of bytes by the sum of lines, and no sum itself', async () => {
+  const report = (lines: number, bytes: number) => {
+    const bytesPerLine = lines === 0 ? null : bytes / lines;
+    const native = { bytes: 800 * lines, bytesPerLine: 800, source: 'kept', spreadLines: 0 };
+    const classes = { v8Heap: { bytes, bytesPerLine, usedBytes: 1 }, native };
+    return {
+      rssBytes: 2 * bytes,
+      rssBytesPerLine: bytesPerLine && 2 * bytesPerLine,
+      lines,
+      classes,
+    };
+  };
+  expect(await pageOfTwo('memory', report(1, 1_000), report(3, 1_000))).toMatchObject({
+    lines: 4,
+    rssBytesPerLine: 1_000,
+    classes: { v8Heap: { bytes: 2_000, bytesPerLine: 500 }, native: { bytesPerLine: 800 } },
+  });
+  expect(await pageOfTwo('memory', report(0, 1_000), report(0, 1_000))).toMatchObject({
+    rssBytesPerLine: null,
+    classes: { v8Heap: { bytesPerLine: null }, native: { bytesPerLine: 800 } },
+  });
+});
+
+test('an event that waits in the queues of two workers is one, and a log that one cannot reach is shown', async () => {
+  const channel = { name: 'c', lines: 1, queuedEvents: 7, compression: null };
+  expect(await pageOfTwo('channels/', channel, { ...channel, queuedEvents: 5 })).toMatchObject({
+    lines: 2,
+    queuedEvents: 7,
+  });
+  const up = { log: { kind: 'nats', up: true, problem: null }, counters: {} };
+  const down = { log: { kind: 'nats', up: false, problem: 'NATS is away' }, counters: {} };
+  expect(await pageOfTwo('stats', up, down)).toMatchObject({ log: down.log });
 });
 
 test.each(['stats', 'memory', 'connections', 'channels', 'channels/'])(

@@ -110,8 +110,8 @@ export class Guard {
    * promise where that is kept over a restart, and rejects as `Revocations.keep` does. Throws
    * HOLDLINE_REVOCATIONS_FULL.
    */
-  revoke(user: string): Promise<void> | undefined {
-    this.#revocations.revoke(user);
+  revoke(user: string, notBeforeMs?: number): Promise<void> | undefined {
+    this.#revocations.revoke(user, notBeforeMs);
     return this.#revocations.keep(user);
   }
 

@@ -15,6 +15,7 @@ import type { Head } from '../http/head.js';
 import { badParameter, Query } from '../http/query.js';
 import { checkChannelName } from '../http/request.js';
 import type { Everyone } from '../workers/all-pages.js';
+import type { Question } from '../workers/talk.js';
 
 /** What ending lines takes of the server. */
 export interface ConnectionParts {
@@ -41,14 +42,18 @@ export function endConnections(
     const which = whichOf(new Query(head.query));
     let code: 'disconnected' | 'revoked' = 'disconnected';
     let kept: Promise<void> | undefined;
+    let notBeforeMs: number | undefined;
     if ('user' in which) {
-      kept = guard.revoke(which.user);
+      notBeforeMs = Date.now();
+      kept = guard.revoke(which.user, notBeforeMs);
       counters.revocations_total++;
       code = 'revoked';
     }
     // At once: an end that waited for the log would not come while that is down.
     const lines =
-      everyone === undefined ? hub.disconnect(which, code) : endEverywhere(everyone, which, code);
+      everyone === undefined
+        ? hub.disconnect(which, code)
+        : endEverywhere(everyone, { disconnect: which, code, notBeforeMs });
     // With the name as it was read: a `+` in a query is a blank.
     const answer = (count: number): void =>
       exchange.answerJson(JSON.stringify({ ended: count, ...which }));
@@ -64,10 +69,9 @@ export function endConnections(
 
 async function endEverywhere(
   everyone: Everyone,
-  which: WhichLines,
-  code: 'disconnected' | 'revoked',
+  question: Extract<Question, { readonly disconnect: unknown }>,
 ): Promise<number> {
-  const { answers } = await everyone.askEveryone({ disconnect: which, code });
+  const { answers } = await everyone.askEveryone(question);
   return answers.reduce((sum, { answer }) => sum + (typeof answer === 'number' ? answer : 0), 0);
 }
 

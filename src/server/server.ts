@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jwksEvents } from '../auth/jwks.js';
+import type { Revocation } from '../auth/revocations.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { Options } from '../options/options.js';
 import { splitHostAndPort } from '../options/place-kinds.js';
@@ -164,6 +165,15 @@ function makeServer(
   let opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
   const jwks = jwksEvents(counters, warn);
   const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
+  /** False when that was known already. Lines end also where the table is full. */
+  const revokedElsewhere = (revocation: Revocation): boolean => {
+    try {
+      return guard.revokedElsewhere(revocation);
+    } catch (error) {
+      report(error);
+      return true;
+    }
+  };
   const logWatch = new LogWatch(log, SYSTEM_CLOCK, warn);
   const logLife = new LogLife(log, async () => {
     // In the turn in which it was opened, so that nothing that is committed is missed.
@@ -171,13 +181,8 @@ function makeServer(
     logWatch.start();
     if (log.rows === undefined) return;
     const revocations = new KeptRevocations(log.rows, (revocation) => {
-      try {
-        // Told again, it must not end what the user has opened with a newer credential.
-        if (!guard.revokedElsewhere(revocation)) return;
-      } catch (error) {
-        report(error);
-      }
-      hub.disconnect({ user: revocation.user }, 'revoked');
+      // Told again, it must not end what the user has opened with a newer credential.
+      if (revokedElsewhere(revocation)) hub.disconnect({ user: revocation.user }, 'revoked');
     });
     await guard.keepRevocations(revocations);
   });
@@ -227,7 +232,12 @@ function makeServer(
   );
   const pages = parent === undefined ? ownPages : pagesOfAll(ownPages, parent);
   if (parent !== undefined) {
-    parent.onQuestion = answersOf({ pages: ownPages, hub, spawn: parent.welcome.spawn });
+    parent.onQuestion = answersOf({
+      pages: ownPages,
+      hub,
+      spawn: parent.welcome.spawn,
+      revoke: revokedElsewhere,
+    });
     hub.countElsewhere(parent.elsewhere, {
       changed: (name, _before, after) => parent.linesChanged(name, after),
     });

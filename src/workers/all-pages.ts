@@ -22,6 +22,7 @@ import {
   RANKED_LINES_DEFAULT,
 } from '../limits.js';
 import { listingOf } from '../ops/channel-pages.js';
+import type { MemoryClass, MemoryReport } from '../ops/memory/report.js';
 import { METRICS_CONTENT_TYPE } from '../ops/metrics.js';
 import {
   jsonAnswer,
@@ -30,6 +31,7 @@ import {
   type OpsPages,
   type OpsRequest,
 } from '../ops/page.js';
+import type { Stats } from '../ops/stats.js';
 import { sumMetrics } from './metric-sums.js';
 import { sumOf, type Rules } from './sums.js';
 import type { Question, WorkerAnswer, WorkersReport } from './talk.js';
@@ -65,7 +67,6 @@ const STATS_RULES: Rules = {
 };
 
 const MEMORY_RULES: Rules = {
-  rssBytesPerLine: 'first',
   'classes.native.bytesPerLine': 'first',
   'classes.native.spreadLines': 'max',
   // The port is the same for all.
@@ -78,6 +79,8 @@ const CHANNEL_RULES: Rules = {
   newestId: 'max',
   heldEvents: 'max',
   heldBytes: 'max',
+  // The same events wait in the queue of each.
+  queuedEvents: 'max',
   eventsPerSecond: 'max',
   bytesPerSecond: 'max',
   recentEvents: 'max',
@@ -88,14 +91,17 @@ export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
   const all: Readonly<Record<string, OpsPage['answer']>> = {
     stats: async (request) => {
       const { given, report, workers } = await ask(everyone, 'stats', request);
-      const sum = sumOf(parsed(given), STATS_RULES) as { readonly counters: object };
+      const each = parsed(given) as readonly Pick<Stats, 'log'>[];
+      const sum = sumOf(each, STATS_RULES) as Pick<Stats, 'counters' | 'log'>;
+      // Over NATS each has a log of its own: one that is down is what an operator has to see.
+      const { log } = each.find((one) => !one.log.up) ?? sum;
       const { gone, own } = report;
       const counters = sumOf([sum.counters, gone.counters ?? null, own.counters ?? null]);
-      return jsonAnswer({ ...sum, counters, workers });
+      return jsonAnswer({ ...sum, log, counters, workers });
     },
     memory: async (request) => {
       const { given, report, workers } = await ask(everyone, 'memory', request);
-      const sum = sumOf(parsed(given), MEMORY_RULES) as object;
+      const sum = withShares(sumOf(parsed(given), MEMORY_RULES) as MemoryReport);
       return jsonAnswer({ ...sum, supervisorRssBytes: report.supervisorRssBytes, workers });
     },
     metrics: async (request) => {
@@ -194,6 +200,22 @@ function parsed(given: Answers['given']): readonly unknown[] {
   return given.map(({ text }) => JSON.parse(text) as unknown);
 }
 
+/** A sum with what one line takes of each class, which does not add up. */
+function withShares(sum: MemoryReport): MemoryReport {
+  const { lines, rssBytes, classes } = sum;
+  const share = (bytes: number): number | null => (lines === 0 ? null : bytes / lines);
+  const shares = Object.entries(classes).map(([name, one]: [string, MemoryClass]) => [
+    name,
+    // What a socket takes is known without lines, too.
+    { ...one, bytesPerLine: share(one.bytes) ?? (name === 'native' ? one.bytesPerLine : null) },
+  ]);
+  return {
+    ...sum,
+    rssBytesPerLine: share(rssBytes),
+    classes: Object.fromEntries(shares) as MemoryReport['classes'],
+  };
+}
+
 function keyOf(line: LineFigures, order: LineOrder): number {
   if (order === 'age') return line.ageMs;
   return order === 'lag' ? line.lagEvents : line.lagBytes + line.unsentBytes;
@@ -212,10 +234,9 @@ type Counted = ListedChannel & { readonly recentEvents: number };
 async function listOfAll(everyone: Everyone, { query }: OpsRequest): Promise<OpsAnswer> {
   const { sort, limit, after } = listingOf(query);
   for (let count = Math.max(4 * limit, LISTED_BY_WORKER_MIN); ; count *= 4) {
-    const { names, isWhole } = await namesOfAll(everyone, sort, count, after);
-    const { answers, report } = await everyone.askEveryone({ channels: names });
-    checkAnswered(answers);
-    const channels = channelsOf(answers)
+    const { names, isWhole, workers } = await namesOfAll(everyone, sort, count, after);
+    const { found, answers, report } = await channelsNamed(everyone, names, workers);
+    const channels = found
       .sort((one, other) => comparePlaces(placeOf(one, sort), placeOf(other, sort)))
       .filter((one) => after === undefined || comparePlaces(placeOf(one, sort), after) > 0);
     const mayAsk = 4 * count * answers.length <= LISTED_OVER_WORKERS_MAX;
@@ -233,13 +254,46 @@ async function namesOfAll(
   list: ChannelOrder,
   count: number,
   after?: ListPlace,
-): Promise<{ readonly names: readonly string[]; readonly isWhole: boolean }> {
+): Promise<{
+  readonly names: readonly string[];
+  readonly isWhole: boolean;
+  readonly workers: number;
+}> {
   const { answers } = await everyone.askEveryone({ list, count, after });
   const lists = answers.map(({ answer }) => (answer ?? []) as readonly string[]);
   return {
     names: [...new Set(lists.flat())],
     isWhole: lists.every(({ length }) => length < count),
+    workers: answers.length,
   };
+}
+
+/**
+ * These channels over all workers. Every worker is asked of each, and all answers come in one frame
+ * from the supervisor: so many at a time that they fit it.
+ */
+async function channelsNamed(
+  everyone: Everyone,
+  names: readonly string[],
+  workers: number,
+): Promise<{
+  readonly found: Counted[];
+  readonly answers: readonly WorkerAnswer[];
+  readonly report: WorkersReport;
+}> {
+  const most = Math.max(1, Math.floor(LISTED_OVER_WORKERS_MAX / workers));
+  const found: Counted[] = [];
+  const silent = new Set<number>();
+  for (let begin = 0; ; begin += most) {
+    const portion = names.slice(begin, begin + most);
+    const { answers, report } = await everyone.askEveryone({ channels: portion });
+    checkAnswered(answers);
+    for (const channel of channelsOf(answers)) found.push(channel);
+    for (const { place, isSilent } of answers) if (isSilent) silent.add(place);
+    if (begin + most < names.length) continue;
+    const told = answers.map((one) => ({ ...one, isSilent: silent.has(one.place) }));
+    return { found, answers: told, report };
+  }
 }
 
 /** The channels that workers answered, each over all of them. */

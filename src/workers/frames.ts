@@ -74,6 +74,18 @@ export class FrameReader {
   }
 }
 
+/**
+ * Throws HOLDLINE_INTERNAL for a frame that the other end would refuse, which ends a process: it is
+ * to be called where somebody waits for an answer and can be told.
+ */
+export function checkFrame({ length }: Buffer): void {
+  if (length <= PIPE_FRAME_BYTES_MAX) return;
+  throw new HoldlineError(
+    'HOLDLINE_INTERNAL',
+    `it takes ${length} bytes, and processes of this server tell each other ${PIPE_FRAME_BYTES_MAX} at once; ask for less`,
+  );
+}
+
 /** A frame of `payloadSize` bytes, to be filled from the offset {@link PAYLOAD_AT} on. */
 function makeFrame(kind: number, payloadSize: number): Buffer {
   const frame = Buffer.allocUnsafe(HEAD_BYTES + payloadSize);

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import { giveUpAfter, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { asError, HoldlineError, type RefusalCode } from '../errors.js';
 import { WORKER_ANSWER_MS_MAX } from '../limits.js';
-import { FRAME, FrameReader, jsonFrame, readJson, type Frame } from './frames.js';
+import { checkFrame, FRAME, FrameReader, jsonFrame, readJson, type Frame } from './frames.js';
 
 /** The reason of an end without a fault. */
 export const PIPE_CLOSED = 'the pipe is closed';
@@ -128,7 +128,10 @@ export class Link {
     );
   }
 
-  /** Sends a frame that is answered under its number. Without `withinMs` it is waited for. */
+  /**
+   * Sends a frame that is answered under its number. Without `withinMs` it is waited for. Rejects
+   * as {@link ask} does, and with HOLDLINE_INTERNAL for what is too large to be sent.
+   */
   request<Answered>(make: (number: number) => Buffer, withinMs?: number): Promise<Answered> {
     return new Promise((resolve, reject) => {
       if (this.#isEnded) {
@@ -136,6 +139,8 @@ export class Link {
         return;
       }
       const number = this.#nextNumber();
+      const frame = make(number);
+      checkFrame(frame);
       const cancel =
         withinMs === undefined
           ? undefined
@@ -144,7 +149,7 @@ export class Link {
               reject(noAnswer());
             });
       this.#pending.set(number, { resolve, reject, cancel });
-      this.send(make(number));
+      this.send(frame);
     });
   }
 
@@ -201,11 +206,12 @@ export class Link {
       // What is told is dealt with in its turn, in order.
       if (number === 0) return;
       const result = await answered;
-      this.send(
+      const frame =
         result instanceof FrameAnswer
           ? result.make(number)
-          : jsonFrame(FRAME.answer, number, { value: result } satisfies Answer),
-      );
+          : jsonFrame(FRAME.answer, number, { value: result } satisfies Answer);
+      checkFrame(frame);
+      this.send(frame);
     } catch (error) {
       if (number !== 0) this.refuse(number, error);
     }

@@ -1,4 +1,5 @@
 /** What this worker answers when every worker is asked (workers/all-pages.ts). */
+import type { Revocation } from '../auth/revocations.js';
 import type { Hub } from '../core/hub.js';
 import type { HubFigures } from '../core/hub-figures.js';
 import type { WhichLines } from '../core/line-ends.js';
@@ -15,14 +16,24 @@ export interface QuestionParts {
     readonly figures: Pick<HubFigures, 'channelDetails' | 'listChannels' | 'recentEvents'>;
   };
   readonly spawn: number;
+  /** A user is revoked, whether the log can keep that or not. */
+  readonly revoke: (revocation: Revocation) => void;
 }
 
-export function answersOf({ pages, hub, spawn }: QuestionParts): (question: Question) => unknown {
+export function answersOf({
+  pages,
+  hub,
+  spawn,
+  revoke,
+}: QuestionParts): (question: Question) => unknown {
   return (question) => {
     if ('page' in question) return bodyOf(pages, question);
     if ('disconnect' in question) {
       const which = within(question.disconnect as WhichLines, spawn);
-      return which === undefined ? 0 : hub.disconnect(which, question.code);
+      if (which === undefined) return 0;
+      const { code, notBeforeMs } = question;
+      if ('user' in which && notBeforeMs !== undefined) revoke({ user: which.user, notBeforeMs });
+      return hub.disconnect(which, code);
     }
     if ('list' in question) {
       // What stands before a place here stands before it over all workers, too: there a channel has

@@ -24,7 +24,7 @@ import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } f
 import { Lending, type Pools } from './lending.js';
 import { FrameAnswer } from './link.js';
 import { MemoryRows } from './rows.js';
-import type { Welcome, WorkerAnswer, WorkersReport } from './talk.js';
+import type { Question, Welcome, WorkerAnswer, WorkersReport } from './talk.js';
 import type { LogFacts, LogNews } from './worker-log.js';
 import type { WorkerFacts, WorkerProcess } from './worker-process.js';
 import { WorkerProcesses, type ProcessesOwner, type ProcessesParts } from './worker-processes.js';
@@ -78,7 +78,7 @@ export class Supervisor implements ProcessesOwner {
       owner: this,
     });
     this.#lending = new Lending(parts.pools, this.#workers);
-    this.#rows = log.rows ?? new MemoryRows();
+    this.#rows = log.rows ?? new MemoryRows(this.#clock);
     this.#rows.onChange = (row) => this.#tellRow(row, undefined);
     this.#appends = new Appends(log, this.#clock, (...asked) => this.#roomFor(...asked));
     this.#stopTail = log.tail((entries) => this.#take(entries));
@@ -291,7 +291,7 @@ export class Supervisor implements ProcessesOwner {
       place,
       spawn,
       elsewhereBytes,
-      log: this.#logFacts,
+      log: this.#logFacts(),
       shares,
     };
   }
@@ -301,11 +301,13 @@ export class Supervisor implements ProcessesOwner {
     // What came before is what it reads from the history, if at all.
     this.#sendRecords();
     worker.isTailing = true;
-    return this.#logFacts;
+    return this.#logFacts();
   }
 
-  get #logFacts(): LogFacts {
+  #logFacts(): LogFacts {
     const { log } = this.#parts;
+    // It may be told something else than the others were: the next ping tells all.
+    this.#told = '';
     return { floor: log.floor(), lastId: log.lastId(), state: log.state, figures: log.figures };
   }
 
@@ -332,7 +334,12 @@ export class Supervisor implements ProcessesOwner {
       Array.from({ length: this.#parts.count }, async (_none, index): Promise<WorkerAnswer> => {
         const worker = this.#workers.at(index + 1);
         const facts = { place: index + 1, spawn: worker?.spawn ?? 0, pid: worker?.pid ?? null };
-        if (worker?.isServing !== true || worker.isSilent) return { ...facts, isSilent: true };
+        if (worker?.isServing !== true || worker.isSilent) {
+          // It waits in its pipe until it turns its loop again.
+          if (worker?.isReceiving === true && isToBeDone(question))
+            worker.link.tell('question', question);
+          return { ...facts, isSilent: true };
+        }
         try {
           const answer = await worker.link.ask('question', question, WORKERS_ASKED_MS_MAX);
           this.#gone.shown(worker, question, answer);
@@ -353,6 +360,11 @@ export class Supervisor implements ProcessesOwner {
     });
     return { answers: told, report: this.report(silent) };
   }
+}
+
+/** True for what is asked not to be told something, but for what it does. */
+function isToBeDone(question: unknown): boolean {
+  return 'disconnect' in (question as Question);
 }
 
 /** The entries in portions that fit a frame. */

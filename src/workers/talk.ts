@@ -71,7 +71,12 @@ export type Question =
       /** Of `/-/metrics`: the channels to tell of. */
       readonly channels?: readonly string[];
     }
-  | { readonly disconnect: unknown; readonly code: 'disconnected' | 'revoked' }
+  | {
+      readonly disconnect: unknown;
+      readonly code: 'disconnected' | 'revoked';
+      /** Of a user: what was issued until then is refused from now on. */
+      readonly notBeforeMs?: number | undefined;
+    }
   | {
       readonly list: ChannelOrder;
       readonly count: number;

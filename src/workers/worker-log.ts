@@ -67,6 +67,8 @@ export class WorkerLog implements EventLog {
   #cancelLook: (() => void) | undefined;
   #isOpen = false;
   #isClosed = false;
+  /** Nobody takes entries any more: what comes, and what is in a queue, counts as entered. */
+  #hasStopped = false;
   readonly #waiters = new Set<Waiter>();
 
   constructor(
@@ -141,9 +143,7 @@ export class WorkerLog implements EventLog {
     const early = this.#early;
     this.#early = [];
     if (early.length > 0) this.#handOver(early);
-    return () => {
-      this.#take = undefined;
-    };
+    return () => this.#stop();
   }
 
   lastId(): number {
@@ -157,9 +157,7 @@ export class WorkerLog implements EventLog {
   /** Appends have been answered or are sent; the pipe stays for what else there is to say. */
   close(): Promise<void> {
     this.#isClosed = true;
-    this.#take = undefined;
-    // Nobody waits any more for what was in a queue.
-    this.#tellEntered();
+    this.#stop();
     this.#link.flush();
     return Promise.resolve();
   }
@@ -174,7 +172,7 @@ export class WorkerLog implements EventLog {
   records(frame: Frame): void {
     if (frame.kind !== FRAME.records) return;
     const entries = readRecords(frame);
-    if (this.#take === undefined && !this.#isClosed) {
+    if (this.#take === undefined && !this.#hasStopped) {
       for (const entry of entries) this.#early.push(entry);
       return;
     }
@@ -203,6 +201,12 @@ export class WorkerLog implements EventLog {
     });
   }
 
+  #stop(): void {
+    this.#hasStopped = true;
+    this.#take = undefined;
+    this.#tellEntered();
+  }
+
   #handOver(entries: readonly LoggedEntry[]): void {
     const last = entries.at(-1);
     if (last === undefined) return;
@@ -228,7 +232,7 @@ export class WorkerLog implements EventLog {
     this.#cancelLook = undefined;
     const entered = new Map<string, number>();
     for (const [channel, costs] of this.#queued) {
-      const left = this.#isClosed ? 0 : Math.min(this.queueLengthOf(channel), costs.length);
+      const left = this.#hasStopped ? 0 : Math.min(this.queueLengthOf(channel), costs.length);
       if (left === costs.length) continue;
       let bytes = 0;
       for (let i = 0; i < costs.length - left; i++) bytes += costs[i] as number;

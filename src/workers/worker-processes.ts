@@ -203,8 +203,9 @@ export class WorkerProcesses {
     if (this.#isEnding) return;
     // One that never served at the start: whoever waits for it ends the server.
     if (servedMs === 0 && this.#restarts.total === 0 && worker.spawn <= count) {
-      // It says why itself, if it was ever there.
-      if (pid === undefined) say('error', `a worker ${how}`, { worker: place });
+      // One that ends by itself, with a code, says why.
+      if (worker.exitCode === null)
+        say('error', `a worker ${how}`, { worker: place, workerPid: pid });
       return;
     }
     if (worker.isEnding) {
@@ -256,7 +257,12 @@ export class WorkerProcesses {
     for (const worker of this) {
       const { place, pid } = worker;
       if (!worker.isServing) {
-        if (worker.ageMs > WORKER_START_MS_MAX) worker.kill();
+        if (worker.ageMs > WORKER_START_MS_MAX) {
+          const words = `a worker does not listen after ${WORKER_START_MS_MAX / 1000} s and is ended`;
+          this.#parts.say('error', words, { worker: place, workerPid: pid });
+          worker.kill();
+          continue;
+        }
         // One that hangs before it listens holds up no publisher either.
         if (!worker.isTailing) continue;
       }
