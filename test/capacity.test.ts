@@ -48,6 +48,8 @@ import {
 import {
   bufferToMeasure,
   linesToMeasure,
+  compressionFlag,
+  linesUnder,
   parseCapacityOptions,
   withBuffer,
 } from '../src/tools/capacity/options.js';
@@ -705,6 +707,27 @@ describe('a plan', () => {
     expect(plan.remarks[0]).toMatch(/^latency: not even one line stays within p99 ≤ 1 ms/);
   });
 
+  it('has lines back no sooner than clients come: after --retry, spread over the time it takes', () => {
+    const seconds = (lines: number): number =>
+      planFor({ subscribers: lines, p99Ms: 60_000 }, { linkBitsPerSecond: 1e12 }).comeBackSeconds
+        .value;
+    expect(seconds(1)).toBeGreaterThanOrEqual(3);
+    expect(seconds(10_000)).toBeGreaterThanOrEqual(3 + 2);
+    expect(seconds(10_000)).toBeGreaterThanOrEqual(3 + 10_000 / FIT.acceptsPerSecond);
+  });
+
+  it('says how an event reaches several processes, and several machines', () => {
+    const remarks = (cores: number, subscribers: number): string =>
+      planFor({ subscribers, p99Ms: 60_000 }, { cores, linkBitsPerSecond: 1e12 }).remarks.join(
+        '\n',
+      );
+    expect(remarks(2, 1_000)).not.toMatch(/--workers|--log nats/);
+    expect(remarks(8, 60_000)).toContain('holdline serve --workers');
+    expect(remarks(8, 60_000)).not.toContain('--log nats');
+    expect(remarks(2, 60_000)).not.toContain('--workers');
+    expect(remarks(2, 60_000)).toContain('--log nats');
+  });
+
   it('has its latency rise where p99 doubles or the core is busy, below the ceiling', () => {
     const plan = planFor();
     const at = (eventsPerSecond: number): Plan => planFor({ eventsPerSecond });
@@ -865,6 +888,12 @@ describe('options', () => {
     expect(linesToMeasure(parse('--lines 15000'), 20_000)).toBe(15_000);
   });
 
+  it('plan for no more subscribers than a process holds: containers may have a billion files', () => {
+    expect([20_000, 1_073_741_816, Infinity, undefined].map(linesUnder)).toEqual([
+      19_836, 1_000_000, 1_000_000, 10_000,
+    ]);
+  });
+
   it('take rates below one a second', () => {
     expect(parse('--rate 0.05').eventsPerSecond).toBe(0.05);
     for (const rate of ['0', '-1', '1e3', '1000000', '.5'])
@@ -880,6 +909,18 @@ describe('options', () => {
       'WebSockets are not compressed',
     );
     expect(() => parse('--lines 20000')).toThrow('which is 19836: raise the file limit');
+  });
+
+  it('leave a variable that says what the server does alone where nothing is compressed', () => {
+    const env = { HOLDLINE_COMPRESS: 'shared' };
+    const parsed = (...args: string[]) => parseCapacityOptions(args, { env, fileLimit: 20_000 });
+    expect(parsed().values.compress).toBe('shared');
+    const ws = parsed('--transport', 'ws');
+    expect(ws.values.compress).toBe('off');
+    expect(compressionFlag(ws.values, ws.given)).toBeUndefined();
+    const kept = parsed('--profile', 'b', '--sample', 'c');
+    expect(compressionFlag(kept.values, kept.given)).toBe('--sample');
+    expect(() => parse('--transport ws --sample c')).toThrow('--sample: WebSockets are not');
   });
 
   it('give a kept profile another send buffer, as the kernel grants it', () => {

@@ -684,9 +684,12 @@ describe('the options', () => {
     });
   });
 
-  it.each(['http://127.0.0.1:8080/c', 'https://events.example/feeds/c'])('take %s', (url) => {
-    expect(parse('--through', url).through).toBe(url);
-  });
+  it.each(['http://127.0.0.1:8080/c', 'https://events.example/feeds/c', 'http://h/users/a:b@c'])(
+    'take %s',
+    (url) => {
+      expect(parse('--through', url).through).toBe(url);
+    },
+  );
 
   it.each([
     'http://127.0.0.1:8080',
@@ -716,6 +719,13 @@ describe('the options', () => {
     expect(() => parse('--direct', url)).toThrow('--direct: there is nothing to compare it with');
   });
 
+  it('refuse a flag that does nothing without --through, and not its variable', () => {
+    for (const flag of ['--through-idle=1s', '--publish-key=k', '--subscribe-key=k'])
+      expect(() => parse(flag)).toThrow(`${flag.split('=')[0]}: only what is in front of a server`);
+    const env = { HOLDLINE_PUBLISH_KEY: 'k', HOLDLINE_THROUGH_IDLE: '1s' };
+    expect(parseDoctorOptions([], { env, readFile: () => '' }).values.publishKey).toBe('k');
+  });
+
   it('are all in the help', () => {
     const help = doctorHelp();
     for (const flag of [
@@ -724,6 +734,7 @@ describe('the options', () => {
       'direct',
       'through-idle',
       'publish-key',
+      'subscribe-key',
       'socket-send-buffer',
       'dead-peer-timeout',
       'json',

@@ -3,6 +3,7 @@
  * what they do.
  */
 
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -68,6 +69,30 @@ describe('a path on which nothing is wrong', () => {
     const findings = await through(await haproxyForTest(server().port, HAPROXY_FOR_STREAMS));
     expect(Object.keys(findings)).toEqual(PATH_CHECKS);
     expect(faults(findings)).toEqual({});
+  });
+});
+
+describe('a server whose readers show a key', () => {
+  const readers = JSON.stringify([
+    {
+      name: 'reader',
+      sha256: createHash('sha256').update('a-key').digest('hex'),
+      subscribe: ['**'],
+    },
+  ]);
+
+  it('is looked at with one, and asks for one without', async () => {
+    const { url } = await hostedForTest({ heartbeat: '100ms', keys: readers });
+    const findings = await through(url, { subscribeKey: 'a-key', directUrl: `${url}/c` });
+    expect(Object.keys(findings)).toEqual(PATH_CHECKS);
+    expect(faults(findings)).toEqual({});
+    const { answer, ...rest } = await through(url);
+    expect(answer).toMatchObject({
+      level: 'problem',
+      value: expect.stringMatching(/^401: /) as string,
+      mend: expect.stringContaining('--subscribe-key-file') as string,
+    });
+    expect(rest).toEqual({});
   });
 });
 

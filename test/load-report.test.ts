@@ -14,7 +14,7 @@ import type { ProcessMeter, ServerSample } from '../src/tools/load/processes/pro
 import { showProgress, type Watched } from '../src/tools/load/run/progress.js';
 import { checkReportFiles, writeReportFiles } from '../src/tools/load/report/files.js';
 import { tableOf } from '../src/tools/load/report/table.js';
-import { percentilesFor } from '../src/tools/load/report/report.js';
+import { percentilesFor, serverOf } from '../src/tools/load/report/report.js';
 import type { Second } from '../src/tools/load/books/seconds.js';
 import { timelineOf } from '../src/tools/load/report/timeline.js';
 import { decimal, duration, percent, rough, size } from '../src/tools/report/words.js';
@@ -184,6 +184,19 @@ describe('words', () => {
   });
 });
 
+describe('the server', () => {
+  it('used what it used while events were published, and not while clients connected', () => {
+    const cpuShare = (...samples: readonly ServerSample[]): number | null =>
+      serverOf([7], samples, { startUs: START_US, publishEndedUs: START_US + 2e6 })!.cpuShare;
+    const before = sampleAt(-0.3, { cpuShare: 1 });
+    const across = sampleAt(0.2, { cpuShare: 0.7 });
+    expect(cpuShare(before, across, sampleAt(0.7, { cpuShare: 0.1 }), sampleAt(1.2))).toBe(0.3);
+    expect(cpuShare(before, sampleAt(0, { cpuShare: 1 }), sampleAt(0.5))).toBe(0.5);
+    expect(cpuShare(before, across), 'too short').toBeNull();
+    expect(cpuShare(before, across, sampleAt(2.1)), 'too short').toBeNull();
+  });
+});
+
 /** The page without its program and style. */
 function markupOf(parts: Parameters<typeof reportWith>[0]): string {
   return htmlReport(reportWith(parts)).replaceAll(/<(script|style)\b.*?<\/\1>/gs, '');
@@ -239,6 +252,21 @@ describe('the verdict', () => {
 });
 
 describe('the page', () => {
+  it('has deliveries in a second of whole seconds, and of a run that has none over its time', () => {
+    const rate = (durationSeconds: number, ...deliveries: number[]): string => {
+      const moments = deliveries.map((deliveriesPerSecond, second) =>
+        momentOf(second + 0.5, { deliveriesPerSecond }),
+      );
+      const text = markupOf({ durationSeconds, timeline: { spanSeconds: 1, moments } });
+      return /Deliveries per second<\/dt>\s*<dd>(.*?)<\/dd>/s.exec(text)![1]!;
+    };
+    expect(rate(2, 1000, 1000)).toBe('1,000');
+    // The last second has 0.6 s of events, and what came of them while the rest was waited for.
+    expect(rate(2.6, 1000, 1000, 600)).toBe('1,000');
+    expect(rate(0.5, 500)).toBe('1,000');
+    expect(rate(0.1, 100, 0)).toBe('1,000');
+  });
+
   it('shows what there is to show: no plots of a server elsewhere, but why', () => {
     const plots = (parts: Parameters<typeof reportWith>[0]): string[] =>
       [...markupOf(parts).matchAll(/<figcaption>\s*<h3>(.*?)<\/h3>/g)].map(([, title]) => title!);

@@ -232,6 +232,23 @@ describe('options', () => {
     );
   });
 
+  it('read the variable that says whether the server compresses, and leave it where nothing is', () => {
+    const compress = (transport: string, value: string): boolean =>
+      parse(['--transport', transport], { HOLDLINE_COMPRESS: value }).values.compress;
+    expect(['shared', 'off', '1'].map((value) => compress('sse', value))).toEqual([
+      true,
+      false,
+      true,
+    ]);
+    expect(['ws', 'long-poll'].map((transport) => compress(transport, 'shared'))).toEqual([
+      false,
+      false,
+    ]);
+    expect(() => parse(['--transport', 'ws', '--compress'])).toThrow(
+      '--compress: only streams are compressed',
+    );
+  });
+
   it('take keys from files, too', () => {
     const env = { HOLDLINE_PUBLISH_KEY_FILE: 'a', HOLDLINE_SUBSCRIBE_KEY_FILE: 'b' };
     const keys = { publishKey: 'key-in-a', subscribeKey: 'key-in-b' };

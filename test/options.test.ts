@@ -67,3 +67,15 @@ test('a URL where a command takes none, or another one, does not show a user and
     /^"nats:\/\/…@a\.example:4222" is not an option; /,
   );
 });
+
+test('a copy of a log signs in at NATS in one way, as a server does', () => {
+  const copy = (...flags: string[]): unknown =>
+    parseLogCommand(['copy', 'lmdb:data', 'nats://a', ...flags], { env: {}, readFile: () => 'p' });
+  expect(() => copy('--nats-user=u')).toThrow('--nats-user needs --nats-password');
+  expect(() => copy('--nats-creds=c', '--nats-token-file=t')).toThrow(
+    '--nats-creds and --nats-token-file exclude each other',
+  );
+  expect(copy('--nats-user=u', '--nats-password-file=p')).toMatchObject({
+    command: { settings: { natsUser: 'u', natsPassword: 'p' } },
+  });
+});

@@ -144,6 +144,42 @@ export const isOurs = (error: unknown): boolean => error instanceof HoldlineErro
   expect(status).toBe(0);
 });
 
+test.each([
+  ['browsers', { lib: ['ES2023', 'DOM'], types: [] }],
+  ['Node', { lib: ['ES2023'], types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] }],
+])('its client takes the handlers of an EventSource, with the types of %s', (_, lib) => {
+  writeFileSync(
+    join(folder, 'page.ts'),
+    `import { HoldlineSource, type HoldlineEvent } from 'holdline/client';
+const feed = new HoldlineSource('http://127.0.0.1/c', { since: 'latest', onGap: ({ after }) => void after });
+const seen = (event: MessageEvent): string => event.lastEventId;
+feed.onmessage = seen;
+feed.addEventListener('notice', seen);
+feed.addEventListener('notice', ({ data, channel }: HoldlineEvent) => data.length + channel.length);
+feed.addEventListener('error', (event: Event) => void event.type);
+`,
+  );
+  for (const module of ['nodenext', 'bundler']) {
+    const compilerOptions = {
+      strict: true,
+      module: module === 'bundler' ? 'esnext' : module,
+      moduleResolution: module,
+      target: 'es2023',
+      noEmit: true,
+      skipLibCheck: false,
+      ...lib,
+    };
+    writeFileSync(
+      join(folder, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions, files: ['page.ts'] }),
+    );
+    const { stdout } = spawnSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', folder], {
+      encoding: 'utf8',
+    });
+    expect(stdout).toBe('');
+  }
+});
+
 test('its source maps hold the sources', () => {
   const dist = join(folder, 'node_modules/holdline/dist');
   const files = readdirSync(dist, { recursive: true, encoding: 'utf8' });

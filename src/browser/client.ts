@@ -25,7 +25,7 @@ export interface End {
  * text); `lastEventId` is its id. The server's own events `gap` and `end` have a {@link Gap} or an
  * {@link End} as JSON and no channel.
  */
-export interface HoldlineEvent extends Event {
+export interface HoldlineEvent extends MessageEvent {
   readonly data: string;
   readonly lastEventId: string;
   readonly channel: string;

@@ -179,6 +179,15 @@ export function parseOptions<const Rows extends Readonly<Record<string, OptionRo
   return { values: values as ValuesOf<Rows>, given, warnings: unknownVariables(env, known) };
 }
 
+/**
+ * The flag by which a setting was given; undefined where it was not, or by a variable: that may be
+ * there for a server, or for other commands.
+ */
+export function flagOf<Name>(given: ReadonlyMap<Name, string>, setting: Name): string | undefined {
+  const name = given.get(setting);
+  return name?.startsWith('--') === true ? name : undefined;
+}
+
 function maskedText(row: OptionRow, value: unknown): string {
   if (value === undefined) return 'none';
   const text = row.kind.toText(value) || 'none';

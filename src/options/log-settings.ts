@@ -19,8 +19,14 @@ const NATS_ONLY = [
 const WAYS_IN = ['natsCreds', 'natsToken', 'natsUser'] as const;
 const RETENTION = ['logEvents', 'logBytes', 'logAgeMs'] as const;
 
+/** How NATS is entered. */
+type Access = 'natsPassword' | (typeof WAYS_IN)[number];
+
 /** Throws HOLDLINE_BAD_OPTION for options of the log that exclude or need one another. */
-export function checkLog(settings: Settings, names: Readonly<Record<SettingName, string>>): void {
+export function checkLog(
+  settings: Pick<Settings, Access>,
+  names: Readonly<Record<Access, string>>,
+): void {
   const { natsUser, natsPassword } = settings;
   if ((natsUser === undefined) !== (natsPassword === undefined)) {
     const [given, missing] =

@@ -13,6 +13,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 base=${BASE_PORT:-8000}
+drain=${DRAIN:-10s}
 run=${RUN_DIR:-$here/run}
 main=$here/../../../dist/main.js
 if [[ -n "${HOLDLINE:-}" ]]; then read -ra holdline <<< "$HOLDLINE"
@@ -29,6 +30,13 @@ fail() {
   say "$*" >&2
   exit 1
 }
+[[ "$drain" =~ ^([0-9]+)(\.[0-9]+)?(ms|s|min)$ ]] || fail "DRAIN must be a time such as 500ms, 30s or 2min (got \"$drain\")"
+# Seconds that a node may take to end: its drain, rounded up, and what is left to do then.
+case "${BASH_REMATCH[3]}" in
+  ms) node_end=$((10#${BASH_REMATCH[1]} / 1000 + 11)) ;;
+  s) node_end=$((10#${BASH_REMATCH[1]} + 11)) ;;
+  *) node_end=$(((10#${BASH_REMATCH[1]} + 1) * 60 + 10)) ;;
+esac
 # All ports are from BASE_PORT to 23 above it.
 [[ "$base" =~ ^[1-9][0-9]{0,4}$ && "$base" -le 65512 ]] || fail "BASE_PORT must be a port from 1 to 65512 (got \"$base\")"
 
@@ -96,7 +104,7 @@ start_node() {
   for n in "${nodes[@]}"; do servers+=("127.0.0.1:$(nats_port "$n")"); done
   spawn "node$1" "${holdline[@]}" serve --host 127.0.0.1 --port "$(node_port "$1")" \
     --log "nats:$(IFS=,; echo "${servers[*]}")" --nats-replicas 3 \
-    --publish-key-file "$run/publish-key" --trusted-proxies 127.0.0.1 --drain "${DRAIN:-10s}"
+    --publish-key-file "$run/publish-key" --trusted-proxies 127.0.0.1 --drain "$drain"
 }
 
 # A node answers before it has opened its log, or not at all: only this says that it serves.
@@ -126,6 +134,9 @@ start() {
   if ! is_running haproxy; then
     PUBLIC_PORT=$base STATS_PORT=$((base + 9)) NODE1_PORT=$(node_port 1) NODE2_PORT=$(node_port 2) NODE3_PORT=$(node_port 3) \
       spawn haproxy haproxy -f "$here/haproxy.cfg"
+  else
+    # A roll that was broken off has left a node out.
+    for n in "${nodes[@]}"; do haproxy_says "set server holdline/node$n state ready" > /dev/null; done
   fi
   for n in "${nodes[@]}"; do until_serving 10 "haproxy has node $n" haproxy sees_up "$n"; done
   say "http://127.0.0.1:$base, publish key in $run/publish-key"
@@ -137,7 +148,7 @@ roll() {
   for name in node1 node2 node3 haproxy; do is_running "$name" || fail "$name does not run: ./cluster.sh start"; done
   for n in "${nodes[@]}"; do
     haproxy_says "set server holdline/node$n state drain" > /dev/null
-    end "node$n" 20
+    end "node$n" "$node_end"
     start_node "$n"
     until_serving 45 "node $n is ready" "node$n" is_ready "$n"
     haproxy_says "set server holdline/node$n state ready" > /dev/null
@@ -159,7 +170,7 @@ stop() {
   # NATS last, so that the nodes can end what they have begun.
   end haproxy 20
   for name in node1 node2 node3; do is_running "$name" && kill -TERM "$(< "$run/$name.pid")"; done
-  for name in node1 node2 node3; do end "$name" 20; done
+  for name in node1 node2 node3; do end "$name" "$node_end"; done
   for name in nats1 nats2 nats3; do is_running "$name" && kill -TERM "$(< "$run/$name.pid")"; done
   for name in nats1 nats2 nats3; do end "$name" 20; done
 }

@@ -20,6 +20,7 @@ import { limitsOf, readLinkSpeed } from './limits.js';
 import { measure } from './measure.js';
 import {
   bufferToMeasure,
+  compressionFlag,
   linesToMeasure,
   linesUnder,
   parseCapacityOptions,
@@ -42,7 +43,7 @@ export async function runCapacity(
   args: readonly string[],
   surroundings: CapacitySurroundings,
 ): Promise<number> {
-  const { values: settings, warnings } = parseCapacityOptions(args, surroundings);
+  const { values: settings, given, warnings } = parseCapacityOptions(args, surroundings);
   for (const warning of warnings) complain(`warning: ${warning}`);
   const { saveFile, htmlFile, profileFile, sampleFile: sampleName } = settings;
   checkOutputs(
@@ -77,14 +78,19 @@ export async function runCapacity(
       makePlan(one, limitsToPlan, profile.sendBufferBytes, request);
     const off = planOf(fit);
     const compressed = compressedFit(fit, profile, sample);
-    if (compress === 'shared' && compressed === undefined)
-      throw new HoldlineError('HOLDLINE_BAD_OPTION', `--compress: ${whyNotCompressed(profile)}`);
+    const flag = compressionFlag(settings, given);
+    if (compressed === undefined && flag !== undefined)
+      throw new HoldlineError('HOLDLINE_BAD_OPTION', `${flag}: ${whyNotCompressed(profile)}`);
+    const isShared = compress === 'shared' && compressed !== undefined;
     const shared = compressed === undefined ? undefined : planOf(compressed);
     const report = reportOf(
       profile,
-      compress === 'shared' ? compressed! : fit,
-      compress === 'shared' ? shared! : off,
+      isShared ? compressed : fit,
+      isShared ? shared! : off,
       [
+        ...(compress === 'shared' && !isShared
+          ? [`planned without compression: ${whyNotCompressed(profile)}`]
+          : []),
         ...(isOther
           ? [`limits and costs are those of the measured machine: ${profile.machine}`]
           : []),

@@ -1,9 +1,8 @@
 /** The options of `holdline capacity`: one table gives its settings, their checks and its help. */
 
-import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
-import { OPTIONS, type OptionRow } from '../../options/table.js';
+import { flagOf, optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
+import { connectionsUnder, OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
-import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
 import { choice, form, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
 import type { Profile } from './profile.js';
 
@@ -130,26 +129,30 @@ export interface CapacitySurroundings {
 export function parseCapacityOptions(
   args: readonly string[],
   { env, fileLimit }: CapacitySurroundings,
-): { readonly values: CapacitySettings; readonly warnings: readonly string[] } {
+): {
+  readonly values: CapacitySettings;
+  readonly given: ReadonlyMap<keyof CapacitySettings, string>;
+  readonly warnings: readonly string[];
+} {
   const { values, given, warnings } = parseOptions('capacity', CAPACITY_OPTIONS, args, env);
-  const { profileFile, compress, transport, lines } = values;
-  // A variable may be there for other runs.
-  const unused = OF_MEASURING.find((setting) => given.get(setting)?.startsWith('--') === true);
+  const { profileFile, transport, lines } = values;
+  const unused = OF_MEASURING.flatMap((setting) => flagOf(given, setting) ?? [])[0];
   if (profileFile !== undefined && unused !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      `${given.get(unused)}: --profile was given, too, and then nothing is measured; give one of ` +
-        'them',
+      `${unused}: --profile was given, too, and then nothing is measured; give one of them`,
     );
   }
-  if (compress === 'shared' && transport === 'ws') {
+  const isPlain = profileFile === undefined && transport === 'ws';
+  const flag = compressionFlag(values, given);
+  if (isPlain && flag !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      '--compress: WebSockets are not compressed; measure --transport sse or ndjson',
+      `${flag}: WebSockets are not compressed; measure --transport sse or ndjson`,
     );
   }
   const linesMax = linesUnder(fileLimit);
-  if (lines !== undefined && lines > linesMax) {
+  if (lines !== undefined && fileLimit !== undefined && lines > linesMax) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `--lines: ${lines} is more than the file limit of ${fileLimit} allows, which is ` +
@@ -157,7 +160,16 @@ export function parseCapacityOptions(
         '(ulimit -n) or measure fewer',
     );
   }
-  return { values, warnings };
+  return { values: isPlain ? { ...values, compress: 'off' } : values, given, warnings };
+}
+
+/** The flag that is about compression; undefined without one, or where it asks for none. */
+export function compressionFlag(
+  { compress }: Pick<CapacitySettings, 'compress'>,
+  given: ReadonlyMap<keyof CapacitySettings, string>,
+): string | undefined {
+  const asked = compress === 'shared' ? flagOf(given, 'compress') : undefined;
+  return asked ?? flagOf(given, 'sampleFile');
 }
 
 /** The send buffer to measure with. */
@@ -171,9 +183,9 @@ export function withBuffer(profile: Profile, { socketSendBufferBytes }: Capacity
   return { ...profile, sendBufferBytes: 2 * socketSendBufferBytes || null };
 }
 
-/** Lines that one process can hold under a file limit. */
+/** Lines that one process holds under a file limit: the default of `--max-connections`. */
 export function linesUnder(fileLimit: number | undefined): number {
-  return Math.max(1, (fileLimit ?? Infinity) - RESERVED_FILES - SPARE_SOCKETS_MAX);
+  return connectionsUnder(fileLimit);
 }
 
 export function linesToMeasure({ lines }: CapacitySettings, fileLimit: number | undefined): number {

@@ -3,6 +3,8 @@
  * limit is reached first, and the margin of error of each figure.
  */
 
+import { ACCEPTS_PER_SECOND } from '../../limits.js';
+import { OPTIONS } from '../../options/table.js';
 import { decimal } from '../report/words.js';
 import { idleSweepMs, latencyMs, loadOf, type Demand, type Load } from './cost-model.js';
 import type { Fit, LatencyFit } from './fit.js';
@@ -57,7 +59,7 @@ export interface Plan {
    * Where latency starts to rise: p99 is twice that of a low rate, or CPU is {@link BUSY_SHARE}.
    */
   readonly kneePerSecond: Estimate;
-  /** Time until all lines of a process have reconnected after a restart. */
+  /** Time until all lines of a process have reconnected after a crash, with `--retry` as it is. */
   readonly comeBackSeconds: Estimate;
   /** User and kernel bytes that one more line takes. */
   readonly nextLineUserBytes: Estimate;
@@ -68,6 +70,9 @@ export interface Plan {
 
 /** Share of a core from which it counts as busy. */
 const BUSY_SHARE = 0.8;
+
+/** The default of `--retry`. */
+export const RETRY_SECONDS = OPTIONS.retryMs.default / 1000;
 
 /** No margin of error is smaller than this. */
 const ERROR_MIN = 0.05;
@@ -139,15 +144,24 @@ export function makePlan(
     egressBytesPerSecond: estimate(egress, 0),
     ceilingPerSecond: estimate(load.ceilingPerSecond, fit.cpuError),
     kneePerSecond: estimate(latencyRiseOf(fit, demand), fit.cpuError),
-    comeBackSeconds: linear(lines / fit.acceptsPerSecond, 0),
+    comeBackSeconds: linear(comeBackSecondsOf(fit, lines), 0),
     nextLineUserBytes: linear(fit.user.slope, fit.user.slopeError),
     nextLineKernelBytes: linear(fit.kernel.slope, fit.kernel.slopeError),
-    remarks: remarksOn(request, load, lines, beyond, processes, limits, unmet),
+    remarks: remarksOn(request, load, lines, beyond, { processes, machines }, limits, unmet),
   };
 }
 
 /** How far a send buffer grows by Linux's default (tcp_wmem of tcp(7)). */
 const DEFAULT_SEND_BUFFER_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Clients wait for `--retry`, and then up to as long as the server spreads them over
+ * (transports/subscribe.ts), or as it takes to accept them.
+ */
+function comeBackSecondsOf({ acceptsPerSecond }: Fit, lines: number): number {
+  const spreadSeconds = (2 * lines) / ACCEPTS_PER_SECOND;
+  return RETRY_SECONDS + Math.max(spreadSeconds, lines / acceptsPerSecond);
+}
 
 /** The rate at which latency has doubled or the core is busy, whichever is lower. */
 function latencyRiseOf({ costs, p99 }: Fit, demand: Demand): number {
@@ -172,7 +186,7 @@ function remarksOn(
   load: Load,
   lines: number,
   beyond: number,
-  processes: number,
+  { processes, machines }: Pick<Plan, 'processes' | 'machines'>,
   limits: Limits,
   unmet: readonly LimitRow[],
 ): string[] {
@@ -192,8 +206,17 @@ function remarksOn(
             decimal(load.ceilingPerSecond, 0),
         ]
       : []),
-    ...(processes > 1
-      ? ['each event must be published to every process, and clients must be spread over them']
+    ...(processes > machines
+      ? [
+          'the processes of a machine are workers (holdline serve --workers) that share a port: a ' +
+            'publish to one reaches the lines of all; the CPU for that was not measured',
+        ]
+      : []),
+    ...(machines > 1
+      ? [
+          'clients must be spread over the machines; --log nats://… takes a publish to all of them, ' +
+            'and without it each event must be published to each',
+        ]
       : []),
     ...(link
       ? ['no network card reports its speed: compare the bandwidth with that of your network']

@@ -6,7 +6,7 @@ import type { CompressionChoice, Variant } from './compression-choice.js';
 import { loadOf } from './cost-model.js';
 import type { Fit } from './fit.js';
 import type { LimitName } from './limit-rows.js';
-import type { Estimate, Plan } from './plan.js';
+import { RETRY_SECONDS, type Estimate, type Plan } from './plan.js';
 import type { Profile, Window } from './profile.js';
 import { judge, marginOf } from './verdict.js';
 
@@ -167,9 +167,9 @@ export function planRows({
       sureness(plan.ceilingPerSecond),
     ],
     [
-      'until all lines have reconnected after a restart',
+      'until all lines have reconnected after a crash',
       duration(plan.comeBackSeconds.value * 1000),
-      sureness(plan.comeBackSeconds),
+      `${sureness(plan.comeBackSeconds)}, with --retry ${duration(RETRY_SECONDS * 1000)}`,
     ],
   ];
 }

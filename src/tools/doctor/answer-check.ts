@@ -69,6 +69,8 @@ function mendOfStatus(status: number, code: string | undefined): string {
       'let the proxy remove its prefix from the path: nginx proxy_pass http://…/; with a ' +
       'slash at the end'
     );
+  if (status === 401 && code !== undefined)
+    return '--subscribe-key-file FILE, with a key or token that may read the channel';
   if (code !== undefined) return 'see the message';
   if (status === 204) return 'the channel was deleted: publish to it, or use another one';
   if (status === 505)

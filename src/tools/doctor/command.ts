@@ -47,11 +47,13 @@ async function checkThrough({
   direct: directUrl,
   throughIdleMs: idleMs,
   publishKey,
+  subscribeKey,
   lines,
   json,
 }: DoctorSettings) {
   if (url === undefined) return undefined;
   if (!json) complain(`checking ${url} for about ${Math.ceil(idleMs / 1000)} s`);
-  const seen = await probePath({ url, directUrl, publishKey, idleMs, answerMs: ANSWER_MS });
+  const keys = { publishKey, subscribeKey };
+  const seen = await probePath({ url, directUrl, ...keys, idleMs, answerMs: ANSWER_MS });
   return { seen, findings: checkPath(seen, lines) };
 }

@@ -28,12 +28,13 @@ export interface CompressionSeen {
 /** Data of an event whose poll is worth compressing: the server does so from 512 bytes. */
 export const POLLED_DATA_BYTES = 2_048;
 
-/** What a stream at the server itself is coded with. */
+/** What a stream at the server itself is coded with; `reader` is the headers of whoever reads. */
 export async function probeDirect(
   url: URL,
+  reader: Readonly<Record<string, string>>,
   answerMs: number,
 ): Promise<NonNullable<CompressionSeen['direct']>> {
-  const stream = new ProbeStream(url, {}, '');
+  const stream = new ProbeStream(url, reader, '');
   await stream.waitFor(() => stream.coding !== undefined || stream.end !== undefined, answerMs);
   const { head, coding, end } = stream;
   stream.close();
@@ -50,12 +51,13 @@ export async function probeDirect(
 /** Polls what follows a position with gzip taken: see {@link CompressionSeen.pollHasLength}. */
 export async function probePollLength(
   channel: URL,
+  reader: Readonly<Record<string, string>>,
   since: number,
   answerMs: number,
 ): Promise<boolean | null> {
   const url = new URL(channel);
   url.search = `?since=${since}&wait=0`;
-  const headers = { Accept: 'application/json', 'Accept-Encoding': 'gzip' };
+  const headers = { ...reader, Accept: 'application/json', 'Accept-Encoding': 'gzip' };
   const answer = await ask(url, { method: 'GET', headers }, answerMs);
   if (typeof answer === 'string' || answer.status !== 200) return null;
   if (answer.isCoded || answer.text.length < POLLED_DATA_BYTES) return null;

@@ -22,6 +22,8 @@ export interface Handshake {
 export interface HandshakeOptions {
   /** The URL of a channel. */
   readonly url: URL;
+  /** Headers of whoever reads. */
+  readonly reader: Readonly<Record<string, string>>;
   readonly answerMs: number;
   /** True if the newest event of the channel is there to be sent. */
   readonly waitsForMessage: boolean;
@@ -33,12 +35,14 @@ export interface HandshakeOptions {
  */
 export function shakeHands({
   url,
+  reader,
   answerMs,
   waitsForMessage,
 }: HandshakeOptions): Promise<Handshake> {
   const asked = new URL(url);
   asked.searchParams.set('last', '1');
   const headers = {
+    ...reader,
     Origin: url.origin,
     Connection: 'Upgrade',
     Upgrade: 'websocket',

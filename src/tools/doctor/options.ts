@@ -1,6 +1,7 @@
 /** The options of `holdline doctor`: one table gives its settings, their checks and its help. */
 
 import {
+  flagOf,
   optionLines,
   parseOptions,
   type Surroundings,
@@ -8,6 +9,7 @@ import {
 } from '../../options/command-line.js';
 import { HoldlineError } from '../../errors.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
+import { SUBSCRIBE_KEY } from '../subscribe-key.js';
 import { httpUrl, integer, time, workerCount, yesOrNo } from '../../options/kinds.js';
 
 const SECOND = 1000;
@@ -16,7 +18,7 @@ const HOUR = 3600 * SECOND;
 /** The URL of a channel. */
 const channelUrl = (): ReturnType<typeof httpUrl> =>
   httpUrl(
-    /\/[A-Za-z0-9._~-]{1,128}$/,
+    /\/[A-Za-z0-9._~:@-]{1,128}$/,
     'an http or https URL of a channel as clients ask for it, such as ' +
       'https://events.example/doctor',
     'https?',
@@ -57,6 +59,10 @@ const DOCTOR_OPTIONS = {
     defaultMeans: 'none, for a server with --open-publish',
     help: 'key for publishing',
   },
+  subscribeKey: {
+    ...SUBSCRIBE_KEY,
+    help: 'key or token for reading, for a server that asks for one',
+  },
   socketSendBufferBytes: {
     ...OPTIONS.socketSendBufferBytes,
     help: 'as on the server: kernel memory that a reader who has stopped may hold',
@@ -83,6 +89,9 @@ const DOCTOR_OPTIONS = {
   },
 } as const satisfies Record<string, OptionRow>;
 
+/** What only `--through` asks for. */
+const OF_THROUGH = ['throughIdleMs', 'publishKey', 'subscribeKey'] as const;
+
 /** The settings, see the table. */
 export type DoctorSettings = ValuesOf<typeof DOCTOR_OPTIONS>;
 
@@ -91,13 +100,22 @@ export function parseDoctorOptions(
   args: readonly string[],
   { env, readFile }: Pick<Surroundings, 'env' | 'readFile'>,
 ): { readonly values: DoctorSettings; readonly warnings: readonly string[] } {
-  const parsed = parseOptions('doctor', DOCTOR_OPTIONS, args, env, readFile);
-  if (parsed.values.direct !== undefined && parsed.values.through === undefined)
+  const { values, given, warnings } = parseOptions('doctor', DOCTOR_OPTIONS, args, env, readFile);
+  if (values.through !== undefined) return { values, warnings };
+  if (values.direct !== undefined)
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       '--direct: there is nothing to compare it with; give --through, too',
     );
-  return parsed;
+  for (const setting of OF_THROUGH) {
+    const flag = flagOf(given, setting);
+    if (flag !== undefined)
+      throw new HoldlineError(
+        'HOLDLINE_BAD_OPTION',
+        `${flag}: only what is in front of a server is checked with it; give --through, too`,
+      );
+  }
+  return { values, warnings };
 }
 
 /** What `holdline doctor --help` prints. */
@@ -114,9 +132,10 @@ export function doctorHelp(): string {
     '',
     'SIZE is a number of bytes, or one with KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s,',
     'min, h or d: 250ms, 15s. Every option can also be set as a variable (HOLDLINE_THROUGH_IDLE for',
-    '--through-idle); a flag overrides it. Everyone who can list processes sees flags, so give the',
-    'key in a file (--publish-key-file FILE) or as a variable. The events that --through publishes',
-    'have the type holdline-doctor, which clients ignore; still, a separate channel is safest.',
+    '--through-idle); a flag overrides it. Everyone who can list processes sees flags, so give keys',
+    'in files (--publish-key-file FILE, --subscribe-key-file FILE) or as variables. The events that',
+    '--through publishes have the type holdline-doctor, which clients ignore; still, a separate',
+    'channel is safest.',
     'Exit code: 0 when nothing is a problem, 1 otherwise, 2 when the options were wrong, 130 when',
     'Ctrl-C or SIGTERM ended it.',
     '',

@@ -21,6 +21,7 @@ import {
   type ProbeEvent,
 } from './probe-publisher.js';
 import { ProbeStream, type End, type Head } from './probe-stream.js';
+import { bearerOf } from '../subscribe-key.js';
 
 /** An answer, a first block or an event that takes longer counts as held back, ms. */
 export const ANSWER_MS = 3_000;
@@ -38,6 +39,8 @@ export interface ProbeOptions {
   /** The URL of the same channel at the server itself; undefined where it was not given. */
   readonly directUrl?: string | undefined;
   readonly publishKey: string | undefined;
+  /** A key or a token to read with. */
+  readonly subscribeKey?: string | undefined;
   /** How long the stream stays without an event. */
   readonly idleMs: number;
   /** How long each answer, first block or event may take, ms. */
@@ -94,6 +97,8 @@ export function probePath(options: ProbeOptions): Promise<ProxyPath> {
 class Probe {
   readonly #options: ProbeOptions;
   readonly #url: URL;
+  /** Headers of whoever reads. */
+  readonly #reader: Readonly<Record<string, string>>;
   /** Prefix of the data of every event of this probe. */
   readonly #token = `holdline doctor ${randomBytes(8).toString('hex')}`;
   readonly #stream: ProbeStream;
@@ -102,7 +107,8 @@ class Probe {
   constructor(options: ProbeOptions) {
     this.#options = options;
     this.#url = new URL(options.url);
-    this.#stream = new ProbeStream(this.#url, {}, this.#token);
+    this.#reader = bearerOf(options.subscribeKey);
+    this.#stream = new ProbeStream(this.#url, this.#reader, this.#token);
     this.#publisher = new ProbePublisher({ ...options, url: this.#url, token: this.#token });
   }
 
@@ -191,7 +197,10 @@ class Probe {
   async #watchCompression(isHeld: boolean): Promise<CompressionSeen> {
     const { directUrl, answerMs } = this.#options;
     const coding = this.#stream.coding ?? null;
-    const direct = directUrl === undefined ? null : await probeDirect(new URL(directUrl), answerMs);
+    const direct =
+      directUrl === undefined
+        ? null
+        : await probeDirect(new URL(directUrl), this.#reader, answerMs);
     const isUndone = coding === 'plain' && direct?.coding === 'shared';
     return {
       coding,
@@ -205,14 +214,15 @@ class Probe {
   async #pollsWithLength(): Promise<boolean | null> {
     const event = await this.#publisher.publish(this.#stream, POLLED_DATA_BYTES);
     if (event === undefined) return null;
-    return probePollLength(this.#url, event.id - 1, this.#options.answerMs);
+    return probePollLength(this.#url, this.#reader, event.id - 1, this.#options.answerMs);
   }
 
   /** See {@link CompressionSeen.plainArrives}. */
   async #arrivesPlain(): Promise<boolean | null> {
     const { answerMs } = this.#options;
-    const coded = new ProbeStream(this.#url, {}, this.#token);
-    const plain = new ProbeStream(this.#url, { 'Accept-Encoding': 'identity' }, this.#token);
+    const coded = new ProbeStream(this.#url, this.#reader, this.#token);
+    const identity = { ...this.#reader, 'Accept-Encoding': 'identity' };
+    const plain = new ProbeStream(this.#url, identity, this.#token);
     await plain.waitFor(
       () => plain.end !== undefined || plain.firstAfterMs !== undefined,
       answerMs,
@@ -237,7 +247,7 @@ class Probe {
     if (position === undefined) return null;
     const url = new URL(this.#url);
     url.search = `?since=${position}&wait=0`;
-    const question = { method: 'GET', headers: { Accept: 'application/json' } };
+    const question = { method: 'GET', headers: { ...this.#reader, Accept: 'application/json' } };
     const answer = await ask(url, question, this.#options.answerMs);
     if (typeof answer === 'string' || (answer.status !== 200 && answer.status !== 204)) return null;
     return `${answer.status} ${answer.position} ${answer.text}`;
@@ -247,7 +257,7 @@ class Probe {
     const { answerMs } = this.#options;
     // An event that did not reach the stream may be at another server.
     const waitsForMessage = events.some(({ afterMs }) => afterMs !== null);
-    return shakeHands({ url: this.#url, answerMs, waitsForMessage });
+    return shakeHands({ url: this.#url, reader: this.#reader, answerMs, waitsForMessage });
   }
 
   #askAsPage(): Promise<OwnOrigin | null> {
@@ -259,7 +269,8 @@ class Probe {
   async #comeBack(newest: number): Promise<ProxyPath['comeback']> {
     if (newest < 1) return null;
     const askedAfter = newest - 1;
-    const stream = new ProbeStream(this.#url, { 'Last-Event-ID': String(askedAfter) }, this.#token);
+    const headers = { ...this.#reader, 'Last-Event-ID': String(askedAfter) };
+    const stream = new ProbeStream(this.#url, headers, this.#token);
     await stream.waitFor(
       () => stream.firstAfterMs !== undefined || stream.end !== undefined,
       this.#options.answerMs,

@@ -1,7 +1,7 @@
 /** The kinds of option value that only the load tool has: URLs, shares, rates, slow readers. */
 
 import { LOAD_SLOW_BYTES_MAX } from '../../limits.js';
-import { form, type Kind } from '../../options/kinds.js';
+import { form, yesOrNo, type Kind } from '../../options/kinds.js';
 
 const UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2 };
 
@@ -80,4 +80,17 @@ export function slowReaders(): Kind<SlowReaders> {
     read,
     (slow) => `${percentText(slow.share)}:${slow.bytesPerSecond}B/s`,
   );
+}
+
+/**
+ * Whether to ask for gzip. The server has an option of the same name, and so of the same variable:
+ * its words count, too.
+ */
+export function gzipOrNot(): Kind<boolean> {
+  const kind = yesOrNo();
+  return {
+    ...kind,
+    accepted: `${kind.accepted}, or shared or off as on the server`,
+    readText: (text) => (text === 'shared' ? true : text === 'off' ? false : kind.readText(text)),
+  };
 }

@@ -4,6 +4,7 @@
  */
 
 import {
+  flagOf,
   optionLines,
   parseOptions,
   type Surroundings,
@@ -12,8 +13,9 @@ import {
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
 import { choice, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
+import { SUBSCRIBE_KEY } from '../subscribe-key.js';
 import { CLIENT_KINDS, type Mix } from './clients/mix.js';
-import { perSecond, share, sharePerMinute, slowReaders, streamUrl } from './kinds.js';
+import { gzipOrNot, perSecond, share, sharePerMinute, slowReaders, streamUrl } from './kinds.js';
 
 const MiB = 1024 * 1024;
 const SECOND = 1000;
@@ -57,7 +59,7 @@ const LOAD_OPTIONS = {
   },
   compress: {
     flag: 'compress',
-    kind: yesOrNo(),
+    kind: gzipOrNot(),
     default: false,
     help: 'ask for gzip on event streams and NDJSON, and read it; shows what it saves',
   },
@@ -142,12 +144,8 @@ const LOAD_OPTIONS = {
     help: 'key to publish with',
   },
   subscribeKey: {
-    flag: 'subscribe-key',
-    kind: textMatching('KEY', /^[\x21-\x7e]{1,8192}$/, '1 to 8192 visible ASCII characters'),
-    default: undefined,
-    defaultMeans: 'none, for a server that everyone may read',
+    ...SUBSCRIBE_KEY,
     help: 'key or token that the clients send as Authorization: Bearer',
-    secret: true,
   },
   serverPid: {
     flag: 'server-pid',
@@ -202,10 +200,21 @@ export function parseLoadOptions(
   args: readonly string[],
   { env, fileLimit, readFile }: Surroundings,
 ): { readonly values: LoadSettings; readonly warnings: readonly string[] } {
-  const { values, warnings } = parseOptions('load', LOAD_OPTIONS, args, env, readFile);
+  const parsed = parseOptions('load', LOAD_OPTIONS, args, env, readFile);
+  const { given, warnings } = parsed;
+  const { transport } = parsed.values;
+  // Its variable is the server's, too, which compresses no others.
+  const compress =
+    parsed.values.compress && (isStream(transport) || flagOf(given, 'compress') !== undefined);
+  const values = { ...parsed.values, compress };
   const problem = problemOf(values, fileLimit);
   if (problem !== undefined) throw new HoldlineError('HOLDLINE_BAD_OPTION', problem);
   return { values, warnings };
+}
+
+/** What a server compresses. */
+function isStream(transport: LoadSettings['transport']): boolean {
+  return transport === 'sse' || transport === 'ndjson';
 }
 
 /** What is wrong with the combination of options, in words; undefined when nothing is. */
@@ -252,7 +261,7 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
   if (isPoll && (stalledShare > 0 || slow !== undefined)) {
     return `--stalled and --slow-readers: a client that polls asks for what it reads, so leave them out with --transport ${transport}`;
   }
-  if (compress && transport !== 'sse' && transport !== 'ndjson')
+  if (compress && !isStream(transport))
     return `--compress: only streams are compressed (--transport sse, ndjson), so leave it out with --transport ${transport}`;
   if (herdAtMs !== undefined && herdAtMs >= durationMs) {
     return `--herd: events are published for ${durationMs} ms (--duration), so ${herdAtMs} ms is too late`;

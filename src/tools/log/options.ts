@@ -7,6 +7,7 @@ import {
   type ValuesOf,
 } from '../../options/command-line.js';
 import { placeOf } from '../../options/log-kinds.js';
+import { checkLog } from '../../options/log-settings.js';
 import { badOption, show } from '../../options/refusals.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { nearestName } from '../../spelling.js';
@@ -60,7 +61,7 @@ export function parseLogCommand(
   if (places.length !== wanted.length) throw bad(`give holdline log ${action} ${wanted.join(' ')}`);
   const [first = '', second = ''] = places;
   const options = action === 'copy' ? OF_COPY : {};
-  const { values, warnings } = parseOptions('log', options, flags, env, readFile);
+  const { values, given, warnings } = parseOptions('log', options, flags, env, readFile);
   if (action === 'upgrade') return { command: { action, directory: directoryOf(first) }, warnings };
   if (action !== 'copy') {
     const [from, to] = [directoryOf(first), directoryOf(second)];
@@ -71,7 +72,17 @@ export function parseLogCommand(
     throw badOption('what a log is copied to', second, 'nats://HOST:PORT, without user and path');
   const { servers } = target;
   const settings = values as CopySettings;
+  checkLog(settings, namesIn(given));
   return { command: { action, directory: directoryOf(first), servers, settings }, warnings };
+}
+
+/** What the options of a copy are called where they were given. */
+function namesIn(given: ReadonlyMap<string, string>): Record<keyof CopySettings, string> {
+  const names = Object.entries(OF_COPY).map(([setting, { flag }]) => [
+    setting,
+    given.get(setting) ?? `--${flag}`,
+  ]);
+  return Object.fromEntries(names) as Record<keyof CopySettings, string>;
 }
 
 function isAction(text: string): text is keyof typeof ACTIONS {

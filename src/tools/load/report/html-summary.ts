@@ -140,13 +140,18 @@ export function figuresOf(report: LoadReport): Figure[] {
   ];
 }
 
-/** Average over the spans in which events were published. */
+/**
+ * Average over the whole spans in which events were published, since the last one may have been
+ * short; where there is none, over the time of publishing.
+ */
 function deliveriesPerSecond({ timeline, durationSeconds }: LoadReport): number {
-  const publishing = timeline.moments.filter(
-    ({ atSeconds }) => atSeconds > 0 && atSeconds < durationSeconds,
-  );
-  return (
-    publishing.reduce((sum, moment) => sum + (moment.deliveriesPerSecond ?? 0), 0) /
-    Math.max(1, publishing.length)
-  );
+  const { moments, spanSeconds } = timeline;
+  const after = moments.filter(({ atSeconds }) => atSeconds > 0);
+  const whole = after.filter(({ atSeconds }) => atSeconds + spanSeconds / 2 <= durationSeconds);
+  const [first] = after;
+  if (whole.length === 0)
+    return first === undefined || durationSeconds === 0
+      ? 0
+      : (first.deliveriesPerSecond ?? 0) / durationSeconds;
+  return whole.reduce((sum, moment) => sum + (moment.deliveriesPerSecond ?? 0), 0) / whole.length;
 }

@@ -309,7 +309,8 @@ function mixFiguresOf(settings: LoadSettings, { books, tally }: Outcome): MixFig
   };
 }
 
-function serverOf(
+/** What the server used; null where nothing is known of it. */
+export function serverOf(
   pids: readonly number[],
   samples: readonly ServerSample[],
   { startUs, publishEndedUs }: Pick<Outcome, 'startUs' | 'publishEndedUs'>,
@@ -318,8 +319,11 @@ function serverOf(
   if (first === undefined) return null;
   const most = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b));
   const tcpBytes = samples.map((sample) => sample.tcpBytes).filter((bytes) => bytes !== null);
+  // A sample is of the time since the one before it, in which clients may still have connected.
   const shares = samples
-    .filter(({ atUs }) => atUs > startUs && atUs <= publishEndedUs)
+    .filter(
+      ({ atUs }, nth) => nth > 0 && samples[nth - 1]!.atUs >= startUs && atUs <= publishEndedUs,
+    )
     .map(({ cpuShare }) => cpuShare)
     .filter((share) => share !== null);
   return {
