@@ -337,15 +337,21 @@ describe('the stream changes under a running node', () => {
   test('one that was replaced by one with lower ids is not used', async () => {
     const nats = await NatsServer.start();
     const node = await LogNode.open(nats.url);
-    await node.log.append([event('a', '1')]);
+    const [id] = await node.log.append([event('a', '1')]);
+    const bounds = { after: id! - 1, through: id!, eventsMax: 10, bytesMax: 1_000 };
+    const unread = /the stream ends before ids that were given/;
     const manager = await jetstreamManager(await nats.client());
     const { config } = await manager.streams.info('holdline');
     await manager.streams.delete('holdline');
     await manager.streams.add({ ...config, description: 'by hand', name: 'holdline' });
+    const history = node.log.history!;
+    await expect(history.read({ channels: ['a'], ...bounds })).rejects.toThrow(unread);
+    await expect(history.newest('a', bounds)).rejects.toThrow(unread);
     await until('the fault', () => node.log.state.problem.includes('replaced'));
     await expect(node.log.append([event('a', '2')])).rejects.toMatchObject({
       code: 'HOLDLINE_LOG_UNAVAILABLE',
     });
+    await expect(history.read({ channels: ['a'], ...bounds })).rejects.toThrow(unread);
     expect(node.texts).toEqual(['a: 1']);
   });
 

@@ -39,13 +39,12 @@ import { Publisher } from './publisher.js';
 import { meaningOf, receiptOf, type Arrived } from './record.js';
 import { NatsRows } from './rows.js';
 import { SeenIds } from './seen-ids.js';
-import { differences, floorOf, openStream } from './stream.js';
+import { AHEAD, differences, floorOf, openStream } from './stream.js';
 import { SILENT, StreamWatch } from './stream-watch.js';
 import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
 import { unavailable } from './unavailable.js';
 
-const AHEAD = 'the stream ends before ids that were given';
 const REPLACED = `${AHEAD}: it was replaced or restored`;
 
 const down = (problem: string): LogState => ({ isUp: false, problem });
@@ -307,7 +306,8 @@ export class NatsLog implements EventLog {
           forgottenThrough > tail.lastId
             ? forgottenThrough
             : seenIds.lostThrough(channel, forgottenThrough),
-        isConnected,
+        seenThrough: () => tail.lastId,
+        problem: () => (connection.isUp ? this.#fault : connection.problem),
       }),
     };
   }
