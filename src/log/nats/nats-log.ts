@@ -24,6 +24,7 @@ import {
   NATS_RECEIPTS_READ_MAX,
   NATS_REQUEST_MS_MAX,
   NATS_SILENT_MS_MAX,
+  NATS_STREAM_MS_MAX,
   NATS_TAIL_WAIT_MS_MAX,
 } from '../../limits.js';
 import { firstIdAt } from '../first-id.js';
@@ -125,7 +126,13 @@ export class NatsLog implements EventLog {
     });
     // The stream itself keeps a request once: a receipt that is not read costs a repeat no more.
     this.#receiptsRead = this.#readReceipts(this.#opened).catch(() => {});
-    await this.#opened.tail.restart();
+    try {
+      await this.#opened.tail.restart(clock.nowMs() + NATS_STREAM_MS_MAX);
+    } catch (error) {
+      await this.close();
+      const reason = asError(error).message;
+      throw new HoldlineError('HOLDLINE_BAD_LOG', `the stream ${stream} cannot be read: ${reason}`);
+    }
     if (!this.#isClosed) this.#opened.watch.lookLater();
   }
 
