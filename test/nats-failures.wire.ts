@@ -6,6 +6,7 @@ import { SYSTEM_CLOCK, type Clock } from '../src/clock.js';
 import { HoldlineError } from '../src/errors.js';
 import { NATS_LOOK_MS, NATS_SILENT_MS_MAX } from '../src/limits.js';
 import { Past } from '../src/log/nats/past.js';
+import { Publisher } from '../src/log/nats/publisher.js';
 import { NatsServer } from './support/nats.js';
 import { event, LogNode } from './support/nats-log.js';
 import { until } from './support/until.js';
@@ -199,6 +200,30 @@ describe('a partition', () => {
     expect(cut.ids).toEqual(ids);
     expect(await cut.log.kept('k')).toMatchObject({ digest: 'd' });
   });
+});
+
+test('a request that another node has published, and that is sent again when NATS is back, is no other stream', async () => {
+  const nats = await NatsServer.start();
+  // By its clock the receipts of others are over.
+  const clock = { ...SYSTEM_CLOCK, wallMs: () => Date.now() + 600_000 };
+  const node = await LogNode.open(nats.url, { clock });
+  const other = await LogNode.open(nats.url);
+  const request = { key: 'k', digest: 'd', subscribers: 0 };
+  const ids = await other.log.append([event('a', '1')], request);
+  await node.hasEntries(1);
+  // oxlint-disable-next-line typescript/unbound-method
+  const { publish } = Publisher.prototype;
+  const sending = vi.spyOn(Publisher.prototype, 'publish').mockImplementationOnce(function twice(
+    this: Publisher,
+    ...asked
+  ) {
+    const published = publish.apply(this, asked);
+    this.resend();
+    return published;
+  });
+  onTestFinished(() => sending.mockRestore());
+  expect(await node.log.append([event('a', '1')], request)).toEqual(ids);
+  expect([node.log.state.problem, node.reports]).toEqual(['', []]);
 });
 
 describe('rows beside the events', () => {

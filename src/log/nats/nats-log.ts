@@ -196,9 +196,9 @@ export class NatsLog implements EventLog {
     const { appends, tail } = this.#takingEntries();
     if (entries.length === 0) return [];
     const before = tail.lastId;
-    const { ids, isRepeat } = await appends.append(entries, request);
+    const { ids, isRepeat, mayBeOld } = await appends.append(entries, request);
     const lastId = Math.max(...ids);
-    if (!isRepeat && lastId <= before) {
+    if (!isRepeat && mayBeOld !== true && lastId <= before) {
       this.#behind();
       throw new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', REPLACED);
     }
