@@ -2,6 +2,7 @@
  * Rows beside the events, such as revocations, for workers: in the log where it keeps rows, and
  * else in the supervisor's memory, so that a worker that starts anew has them.
  */
+import { steadyWall, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { LogRow, LogRows } from '../core/event-log.js';
 import { WORKER_ROWS_MAX } from '../limits.js';
 
@@ -9,6 +10,12 @@ export class MemoryRows implements LogRows {
   /** Nobody else puts rows here. */
   onChange: LogRows['onChange'];
   readonly #rows = new Map<string, LogRow>();
+  /** A clock that is ahead for a while takes no row. */
+  readonly #wallMs: () => number;
+
+  constructor(clock: Pick<Clock, 'wallMs' | 'nowMs'> = SYSTEM_CLOCK) {
+    this.#wallMs = steadyWall(clock);
+  }
 
   load(kind: string): Promise<readonly LogRow[]> {
     this.#dropOld();
@@ -27,7 +34,7 @@ export class MemoryRows implements LogRows {
   }
 
   #dropOld(): void {
-    const nowMs = Date.now();
+    const nowMs = this.#wallMs();
     for (const [name, { untilMs }] of this.#rows) if (untilMs <= nowMs) this.#rows.delete(name);
   }
 }

@@ -78,7 +78,7 @@ export class Supervisor implements ProcessesOwner {
       owner: this,
     });
     this.#lending = new Lending(parts.pools, this.#workers);
-    this.#rows = log.rows ?? new MemoryRows();
+    this.#rows = log.rows ?? new MemoryRows(this.#clock);
     this.#rows.onChange = (row) => this.#tellRow(row, undefined);
     this.#appends = new Appends(log, this.#clock, (...asked) => this.#roomFor(...asked));
     this.#stopTail = log.tail((entries) => this.#take(entries));
