@@ -5,10 +5,11 @@ import { CommitLock } from '../dist/log/lmdb/commit-lock.js';
 import { EndGate } from '../dist/log/lmdb/end-gate.js';
 import { LogThread } from '../dist/log/lmdb/log-thread.js';
 import type { Answer, FromThread, Question, ThreadData } from '../dist/log/lmdb/messages.js';
-import { packedBytes, packEntries } from '../dist/log/lmdb/packing.js';
+import { packedBytes, packEntries, unpackEvents } from '../dist/log/lmdb/packing.js';
+import { NewestSearch } from '../dist/log/lmdb/pages.js';
 import { Store } from '../dist/log/lmdb/store.js';
 import { isDeletion, type NewEntry } from '../src/core/event.js';
-import { events, readAll } from './log-contract.js';
+import { event, events, readAll } from './log-contract.js';
 import { logDirectory, openLmdbLog, PLAIN_LOG } from './support/lmdb-log.js';
 import { until } from './support/until.js';
 
@@ -165,4 +166,82 @@ test('with async: what comes behind a deletion that waits for its commit is not 
     [4, 'b'],
   ]);
   await log.close();
+});
+
+test('policies that change while a failed write is mended count from then on', async () => {
+  await open();
+  append(events('a1', 'a2', 'a3'));
+  await until('they are kept', () => answers().length === 1);
+  // oxlint-disable-next-line typescript/unbound-method
+  const openStore = Store.open;
+  vi.spyOn(Store, 'open').mockImplementationOnce(async (...asked) => {
+    const store = await openStore.apply(Store, asked);
+    thread.take({ kind: 'policies', policies: [{ channels: 'a', keepEvents: 1 }] });
+    return store;
+  });
+  failAfterHalf();
+  append(events('b1'), events('c1'));
+  await until('the log is down', () => !isUp());
+  await until('the log is up', isUp);
+  append(events('a4'));
+  await until('it is kept', () => answers().length === 4);
+  const last = told.findLast((message) => message.kind === 'committed');
+  // One of the channel, and one of another.
+  expect(last?.figures.events).toBe(2);
+});
+
+test('the newest events are read on when a write fails between two slices of them', async () => {
+  await open();
+  append(Array.from({ length: 600 }, (_, index) => event(`a${index + 1}`)));
+  await until('they are kept', () => answers().length === 1);
+  // oxlint-disable-next-line typescript/unbound-method
+  const { step } = NewestSearch.prototype;
+  vi.spyOn(NewestSearch.prototype, 'step').mockImplementationOnce(function slice(
+    this: NewestSearch,
+    ...asked
+  ) {
+    failAfterHalf();
+    append(events('b1'), events('c1'));
+    return step.apply(this, asked);
+  });
+  const bounds = { through: 600, eventsMax: 600, bytesMax: 1_000_000 };
+  thread.take({ kind: 'ask', number: 1, question: { kind: 'newest', channel: 'a', ...bounds } });
+  const find = () => told.find((one) => one.kind === 'answer');
+  await until('it is answered', () => find() !== undefined);
+  const { answer } = find() as Extract<FromThread, { kind: 'answer' }>;
+  expect(isUp()).toBe(false);
+  expect(answer).toMatchObject({ kind: 'page', through: 600, lostThrough: 0 });
+  const { packed } = answer as Extract<Answer, { kind: 'page' }>;
+  expect(unpackEvents(Buffer.from(packed), ['a'])).toHaveLength(600);
+  await until('the log is up', isUp);
+});
+
+test('with async: the end comes where nothing can be written, and says what is lost', async () => {
+  await open({ durability: 'async' });
+  append(events('a1', 'a2'), events('b1'));
+  expect(answers()).toEqual(['1: 1', '2: 3']);
+  const commit = vi.spyOn(Store.prototype, 'commit').mockImplementation(() => {
+    throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+  });
+  thread.take({ kind: 'close' });
+  await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
+  // Once, and once into the room that is kept for it.
+  expect(commit).toHaveBeenCalledTimes(2);
+  expect(told.flatMap((one) => (one.kind === 'fault' ? one.words : []))).toEqual([
+    expect.stringMatching(/^3 entries that were acknowledged .* are lost: .*ENOSPC/),
+  ]);
+});
+
+test('the end does not wait until all is forgotten that is above the bounds', async () => {
+  await open();
+  append(Array.from({ length: 5_000 }, () => event('a')));
+  await until('they are kept', () => answers().length === 1);
+  thread.take({ kind: 'close' });
+  await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
+  told = [];
+  const sweep = vi.spyOn(Store.prototype, 'sweep');
+  await open({ retention: { events: 1, bytes: 0, ageMs: 0 } });
+  thread.take({ kind: 'close' });
+  await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
+  expect(sweep.mock.calls.length).toBeLessThan(2);
 });

@@ -386,3 +386,16 @@ test('a log is copied to NATS: events and rows, and where ids change it says so'
     expect.stringMatching(/has had entries before/),
   ]);
 });
+
+test('a log that a server writes is no copy, and is not restored from', async () => {
+  const running = await openLmdbLog(directory);
+  await running.append(events('a1'));
+  const restored = join(root, 'restored');
+  expect(refused('restore', directory, restored)).toEqual([
+    2,
+    expect.stringMatching(/a server writes the log in .*holdline log backup/),
+  ]);
+  expect(existsSync(restored)).toBe(false);
+  await running.close();
+  expect(log('restore', directory, restored)).toMatch('restored 1 event,');
+});

@@ -58,6 +58,22 @@ describe('a late log', () => {
     expect(await log.append([EVENT])).toEqual([5]);
   });
 
+  test.each([
+    ['HOLDLINE_LOG_UNAVAILABLE', 1],
+    ['HOLDLINE_OUTCOME_UNKNOWN', 1],
+    ['HOLDLINE_TOO_LARGE', 0],
+    ['HOLDLINE_IDEMPOTENCY_MISMATCH', 0],
+  ] as const)(
+    'counts an append that ends with %s as %d failures of the log',
+    async (refusal, count) => {
+      const { log, inner, counters } = lateLog();
+      await log.open();
+      inner.append = () => Promise.reject(new HoldlineError(refusal, 'no'));
+      await expect(log.append([EVENT])).rejects.toThrow(code(refusal));
+      expect(counters.log_append_failures_total).toBe(count);
+    },
+  );
+
   test('that could not be opened may be opened again', async () => {
     let attempts = 0;
     const load = (): Promise<MemoryLog> => {

@@ -1,9 +1,11 @@
 /** A log that is moved to NATS keeps its order, and its ids as far as they follow one another. */
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { LoggedEntry } from '../src/core/event.js';
 import { SYSTEM_CLOCK } from '../src/clock.js';
 import { makeCounters } from '../src/counters.js';
+import { HoldlineError } from '../src/errors.js';
 import { copyTo } from '../src/log/nats/copy.js';
+import { NatsLog } from '../src/log/nats/nats-log.js';
 import { NatsServer } from './support/nats.js';
 import { event, LogNode, texts } from './support/nats-log.js';
 
@@ -54,4 +56,28 @@ test('entries keep their order and kind, ids are told as they change, rows go al
   await expect(copyTo(given(entries), [], optionsOf(nats))).rejects.toMatchObject({
     code: 'HOLDLINE_BAD_LOG',
   });
+});
+
+test('a batch whose answer was lost is copied once, and its ids are told as they are', async () => {
+  const nats = await NatsServer.start();
+  const entries = [5_000, 5_001, 5_003].map((id) => ({ id, ...event('a', String(id)) }));
+  // oxlint-disable-next-line typescript/unbound-method
+  const { append } = NatsLog.prototype;
+  const appends = vi.spyOn(NatsLog.prototype, 'append').mockImplementationOnce(async function lost(
+    this: NatsLog,
+    ...asked
+  ) {
+    await append.apply(this, asked);
+    throw new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', 'NATS did not answer');
+  });
+  onTestFinished(() => appends.mockRestore());
+  expect(await copyTo(given(entries), [], optionsOf(nats))).toEqual({
+    entries: 3,
+    rows: 0,
+    firstId: 5_000,
+    lastId: 5_002,
+    changed: 1,
+    firstChanged: { from: 5_003, to: 5_002 },
+  });
+  expect(appends).toHaveBeenCalledTimes(2);
 });

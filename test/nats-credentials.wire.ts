@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, nkeys } from '@nats-io/transport-node';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { SYSTEM_CLOCK } from '../src/clock.js';
 import { NATS_RECONNECT_MS } from '../src/limits.js';
 import { certificateFolder, trust } from './support/certificates.js';
 import { SseLine } from './support/line.js';
@@ -216,4 +217,17 @@ describe('a file of credentials', () => {
     await node.log.append([event('a', '2')]);
     expect([node.texts, node.lost]).toEqual([['a: 1', 'a: 2'], []]);
   });
+});
+
+test('a user that may not read the stream ends the start in words', async () => {
+  const nats = await NatsServer.startWith(`authorization { users: [
+    { user: all, password: p },
+    { user: some, password: p, permissions: { publish: { deny: "$JS.API.CONSUMER.CREATE.>" } } } ] }`);
+  const { log } = await LogNode.open(`all:p@${nats.url}`);
+  await log.append([event('a', '1')]);
+  // Thirty times as fast: it goes on trying for a while.
+  const clock = { ...SYSTEM_CLOCK, nowMs: () => 30 * SYSTEM_CLOCK.nowMs() };
+  const { code, message } = await refusal(new LogNode(`some:p@${nats.url}`, { clock }));
+  expect(code).toBe('HOLDLINE_BAD_LOG');
+  expect(message).toMatch(/^the stream holdline cannot be read: .*[Pp]ermission/);
 });

@@ -6,6 +6,7 @@ import { SYSTEM_CLOCK, type Clock } from '../src/clock.js';
 import { HoldlineError } from '../src/errors.js';
 import { NATS_LOOK_MS, NATS_SILENT_MS_MAX } from '../src/limits.js';
 import { Past } from '../src/log/nats/past.js';
+import { Publisher } from '../src/log/nats/publisher.js';
 import { NatsServer } from './support/nats.js';
 import { event, LogNode } from './support/nats-log.js';
 import { until } from './support/until.js';
@@ -201,6 +202,30 @@ describe('a partition', () => {
   });
 });
 
+test('a request that another node has published, and that is sent again when NATS is back, is no other stream', async () => {
+  const nats = await NatsServer.start();
+  // By its clock the receipts of others are over.
+  const clock = { ...SYSTEM_CLOCK, wallMs: () => Date.now() + 600_000 };
+  const node = await LogNode.open(nats.url, { clock });
+  const other = await LogNode.open(nats.url);
+  const request = { key: 'k', digest: 'd', subscribers: 0 };
+  const ids = await other.log.append([event('a', '1')], request);
+  await node.hasEntries(1);
+  // oxlint-disable-next-line typescript/unbound-method
+  const { publish } = Publisher.prototype;
+  const sending = vi.spyOn(Publisher.prototype, 'publish').mockImplementationOnce(function twice(
+    this: Publisher,
+    ...asked
+  ) {
+    const published = publish.apply(this, asked);
+    this.resend();
+    return published;
+  });
+  onTestFinished(() => sending.mockRestore());
+  expect(await node.log.append([event('a', '1')], request)).toEqual(ids);
+  expect([node.log.state.problem, node.reports]).toEqual(['', []]);
+});
+
 describe('rows beside the events', () => {
   /** Looks at the stream five times a second. */
   const looksOften: Clock = {
@@ -337,15 +362,21 @@ describe('the stream changes under a running node', () => {
   test('one that was replaced by one with lower ids is not used', async () => {
     const nats = await NatsServer.start();
     const node = await LogNode.open(nats.url);
-    await node.log.append([event('a', '1')]);
+    const [id] = await node.log.append([event('a', '1')]);
+    const bounds = { after: id! - 1, through: id!, eventsMax: 10, bytesMax: 1_000 };
+    const unread = /the stream ends before ids that were given/;
     const manager = await jetstreamManager(await nats.client());
     const { config } = await manager.streams.info('holdline');
     await manager.streams.delete('holdline');
     await manager.streams.add({ ...config, description: 'by hand', name: 'holdline' });
+    const history = node.log.history!;
+    await expect(history.read({ channels: ['a'], ...bounds })).rejects.toThrow(unread);
+    await expect(history.newest('a', bounds)).rejects.toThrow(unread);
     await until('the fault', () => node.log.state.problem.includes('replaced'));
     await expect(node.log.append([event('a', '2')])).rejects.toMatchObject({
       code: 'HOLDLINE_LOG_UNAVAILABLE',
     });
+    await expect(history.read({ channels: ['a'], ...bounds })).rejects.toThrow(unread);
     expect(node.texts).toEqual(['a: 1']);
   });
 

@@ -81,3 +81,25 @@ test('holes below the oldest id are lost, those above it were never anything', a
   await settle();
   expect(got).toEqual([1, 'lost through 3', 4, 'lost through 5', 6, 9]);
 });
+
+test('a consumer that NATS never makes is given up at its time, in the words of NATS', async () => {
+  const clock = new FakeClock();
+  const manager = {
+    consumers: { add: () => Promise.reject(new Error('maximum consumers limit reached')) },
+  } as unknown as JetStreamManager;
+  const nats = { subscribe: () => ({ unsubscribe: () => {} }) } as unknown as NatsConnection;
+  const tail = new Tail(nats, manager, 'S', 0, clock, {
+    isConnected: () => true,
+    arrived: () => {},
+    lost: () => {},
+    streamMissing: async () => {},
+    streamIsBehind: () => {},
+  });
+  let outcome: unknown;
+  void tail.restart(clock.nowMs() + 1_000).catch((error: unknown) => (outcome = error));
+  let passed = 0;
+  for (; passed < 3_000 && outcome === undefined; passed += 50) await clock.turn(50);
+  expect(String(outcome)).toContain('maximum consumers limit reached');
+  expect(passed).toBeGreaterThanOrEqual(1_000);
+  tail.close();
+});

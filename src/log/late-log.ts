@@ -19,7 +19,7 @@ import {
 } from '../core/event-log.js';
 import { Histogram } from '../core/histogram.js';
 import type { Counters } from '../counters.js';
-import { HoldlineError } from '../errors.js';
+import { HoldlineError, statusOf } from '../errors.js';
 import { LOG_SECONDS_BOUNDS } from '../limits.js';
 
 /** Gives the log behind it, which is not open yet. */
@@ -97,7 +97,8 @@ export class LateLog implements EventLog {
       this.times.commit.observe((this.#clock.nowMs() - beganMs) / 1000);
       return ids;
     } catch (error) {
-      this.#counters.log_append_failures_total++;
+      // What is refused for what it is says nothing of the log.
+      if (statusOf(error) >= 500) this.#counters.log_append_failures_total++;
       throw error;
     }
   }

@@ -89,6 +89,13 @@ export class AppendQueue {
     return this.#take(0, count);
   }
 
+  /** Takes out those that were answered. */
+  takeAnswered(): readonly WaitingAppend[] {
+    const answered = this.#take(0, this.#answered);
+    this.#answered = 0;
+    return answered;
+  }
+
   /** Takes out those of the first `most` that were not answered. */
   takeUnanswered(most: number): readonly WaitingAppend[] {
     return this.#take(this.#answered, Math.max(0, most - this.#answered));

@@ -167,18 +167,18 @@ export class LogThread {
     if (this.#hasUnanswered) this.#commitSome();
     else if (this.#isClosing) this.#commitAll();
     if (!this.#isBusy && !this.#questions.isEmpty) this.#answerSome();
-    if (!this.#isBusy && this.#isSweepDue && this.#problem === '') this.#sweep();
-    if (
-      this.#hasUnanswered ||
-      !this.#questions.isEmpty ||
-      (this.#isSweepDue && this.#problem === '')
-    )
-      this.#soon();
+    if (!this.#isBusy && this.#maySweep) this.#sweep();
+    if (this.#hasUnanswered || !this.#questions.isEmpty || this.#maySweep) this.#soon();
     else if (this.#isClosing && !this.#isBusy) void this.#close();
   }
 
   get #hasUnanswered(): boolean {
     return this.#appends.length > this.#appends.answered;
+  }
+
+  /** What is to be forgotten goes on with the next start: the end does not wait for it. */
+  get #maySweep(): boolean {
+    return this.#isSweepDue && this.#problem === '' && !this.#isClosing;
   }
 
   /** Commits what waits, up to the bounds of one commit. */
@@ -276,6 +276,7 @@ export class LogThread {
    */
   async #fail(error: unknown, tried = 0): Promise<void> {
     this.#isBusy = true;
+    const wasDown = this.#problem !== '';
     this.#setProblem(`the log cannot be written: ${reasonOf(error)}; it is tried again`);
     this.#ballast.giveBack();
     const before = this.#opened().newestId;
@@ -285,16 +286,30 @@ export class LogThread {
     const most = this.#appends.answered > 0 ? Infinity : tried - committed;
     const refused = this.#appends.takeUnanswered(most);
     if (refused.length > 0) this.#refuse(refused);
+    if (this.#isClosing && wasDown && tried > 0) this.#giveUpAnswered(error);
     this.#isBusy = false;
     this.#retryLater();
     this.#soon();
+  }
+
+  /** At the end: what was answered, and found no room that is kept for it either. */
+  #giveUpAnswered(error: unknown): void {
+    const lost = countOf(this.#appends.takeAnswered());
+    if (lost > 0)
+      this.#tell({
+        kind: 'fault',
+        words: `${lost} entries that were acknowledged (--durability async) are lost: the log could not be written until its end: ${reasonOf(error)}`,
+      });
   }
 
   /** Rejects when it cannot: then the thread ends, and is started again. */
   async #reopen(): Promise<void> {
     const { newestId } = this.#opened();
     await this.#opened().abandon();
-    this.#store = await Store.open(this.#data, newestId);
+    const store = await Store.open(this.#data, newestId);
+    // Those that came meanwhile went to the one before.
+    store.usePolicies(this.#data);
+    this.#store = store;
   }
 
   #retryLater(): void {

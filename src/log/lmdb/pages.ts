@@ -81,7 +81,6 @@ function nextOf(cursor: Cursor): Source['next'] {
 
 /** The newest events of a channel, read slice by slice, between which commits may come. */
 export class NewestSearch {
-  readonly #store: Store;
   readonly #channel: string;
   readonly #bounds: {
     readonly through: number;
@@ -96,35 +95,41 @@ export class NewestSearch {
   #leftOut = 0;
 
   constructor(
-    store: Store,
     channel: string,
     bounds: { readonly through: number; readonly eventsMax: number; readonly bytesMax: number },
   ) {
-    this.#store = store;
     this.#channel = channel;
     this.#bounds = bounds;
     this.#before = bounds.through + 1;
   }
 
-  /** Reads a slice; returns the page when nothing is left to be read. */
-  step(): FoundPage | undefined {
+  /**
+   * Reads a slice; returns the page when nothing is left to be read. After a failed write the store
+   * is another one than that of the slice before.
+   */
+  step(store: Store): FoundPage | undefined {
     const { eventsMax, bytesMax, through } = this.#bounds;
-    const { tables } = this.#store;
-    const row = new ChannelRows(tables).get(this.#channel);
+    const row = new ChannelRows(store.tables).get(this.#channel);
     const isDone =
       row === undefined ||
       row.events === 0 ||
-      this.#slice(row.number, row.lostThrough, eventsMax, bytesMax);
+      this.#slice(store.tables, row.number, row.lostThrough, eventsMax, bytesMax);
     if (!isDone) return undefined;
     // A deletion or the retention may have come between two slices.
-    const logLost = Math.max(this.#store.floor, row?.lostThrough ?? this.#store.forgottenThrough);
+    const logLost = Math.max(store.floor, row?.lostThrough ?? store.forgottenThrough);
     const events = this.#found.filter(({ id }) => id > logLost).toReversed();
     const isDeleted = row?.isDeleted === true;
     return { events, through, lostThrough: Math.max(logLost, this.#leftOut), isDeleted };
   }
 
   /** Returns true when the last slice was read. */
-  #slice(number: number, lostThrough: number, eventsMax: number, bytesMax: number): boolean {
+  #slice(
+    { records }: Tables,
+    number: number,
+    lostThrough: number,
+    eventsMax: number,
+    bytesMax: number,
+  ): boolean {
     const range = {
       start: recordKey(number, this.#before - 1),
       end: recordKey(number, lostThrough),
@@ -132,7 +137,7 @@ export class NewestSearch {
     };
     let sliceBytes = 0;
     let sliceEvents = 0;
-    for (const { key, value: record } of this.#store.tables.records.getRange(range)) {
+    for (const { key, value: record } of records.getRange(range)) {
       const id = idOfRecord(key);
       const { length } = readRecord(record).data;
       const isFull =

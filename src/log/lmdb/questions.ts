@@ -64,8 +64,8 @@ function answerOf(store: Store, waiting: WaitingQuestion): Answer | undefined {
   const { question } = waiting;
   if (question.kind === 'read') return pageAnswer(readPage(store, question.request));
   if (question.kind === 'newest') {
-    waiting.search ??= new NewestSearch(store, question.channel, question);
-    const page = waiting.search.step();
+    waiting.search ??= new NewestSearch(question.channel, question);
+    const page = waiting.search.step(store);
     return page === undefined ? undefined : pageAnswer(page);
   }
   if (question.kind === 'id before')

@@ -25,7 +25,7 @@ import { DATA_FILE } from './data-file.js';
 import { openTables, SCHEMA, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { loadLogLibc } from './libc.js';
-import { LOCK_FILE, lockDirectory } from './lock.js';
+import { isLockedElsewhere, LOCK_FILE, lockDirectory } from './lock.js';
 import { makeDirectory } from './make-directory.js';
 import { eventOf } from './record.js';
 import { Room } from './room.js';
@@ -82,6 +82,10 @@ export async function backUp(directory: string, target: string): Promise<LogFact
  * the copy: what was given after it was made is not given again. Rejects with HOLDLINE_BAD_LOG.
  */
 export async function restore(copy: string, directory: string, nowMs: number): Promise<LogFacts> {
+  if (isLockedElsewhere(copy))
+    throw badLog(
+      `a server writes the log in ${JSON.stringify(copy)}, which is no copy; make one with holdline log backup`,
+    );
   await factsOf(copy, { isCopy: true });
   makeEmptyDirectory(directory);
   const unlock = await lockDirectory(directory);

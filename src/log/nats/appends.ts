@@ -9,6 +9,12 @@ import type { Publisher } from './publisher.js';
 import { ID_HEADER, markOf, messageOf, type OutgoingMessage } from './record.js';
 import type { Subjects } from './subjects.js';
 
+interface Appended {
+  readonly ids: readonly number[];
+  readonly isRepeat: boolean;
+  readonly mayBeOld?: boolean;
+}
+
 export class Appends {
   readonly #publisher: Publisher;
   readonly #manager: JetStreamManager;
@@ -27,12 +33,13 @@ export class Appends {
 
   /**
    * Resolves to the ids when the stream has all entries, and whether it had all of them before.
-   * Rejects as the log does.
+   * `mayBeOld`: of those that were sent again with a key nobody knows that; another server may have
+   * published them long ago. Rejects as the log does.
    */
   async append(
     entries: readonly NewEntry[],
     request?: RequestKey & { readonly subscribers: number },
-  ): Promise<{ readonly ids: readonly number[]; readonly isRepeat: boolean }> {
+  ): Promise<Appended> {
     const acks =
       request === undefined
         ? await this.#publish(
@@ -41,7 +48,8 @@ export class Appends {
           )
         : await this.#appendOnce(entries, request);
     const isRepeat = acks.every((ack) => ack.isRepeat && !ack.isResent);
-    return { ids: acks.map(({ id }) => id), isRepeat };
+    const mayBeOld = !isRepeat && request !== undefined && acks.every((ack) => ack.isRepeat);
+    return { ids: acks.map(({ id }) => id), isRepeat, ...(mayBeOld && { mayBeOld }) };
   }
 
   #message(entry: NewEntry): OutgoingMessage {

@@ -68,8 +68,8 @@ export class Batch {
 
   /** The stream does not have one of its messages, or nobody knows; the first problem is told. */
   failed(problem: string, code: FailureCode): void {
+    if (this.#problem === undefined || code === 'HOLDLINE_OUTCOME_UNKNOWN') this.#code = code;
     this.#problem ??= problem;
-    if (this.#code !== 'HOLDLINE_OUTCOME_UNKNOWN') this.#code = code;
     this.#settle();
   }
 
@@ -94,7 +94,7 @@ export class Batch {
         ? 'publish less at once, or raise it'
         : 'try again after Retry-After';
     const advice =
-      acked === 0 && isKnown
+      (acked === 0 && isKnown) || code === 'HOLDLINE_TOO_LARGE'
         ? again
         : 'the same request with the same Idempotency-Key publishes what is missing';
     this.#reject(new HoldlineError(code, `${problem}; ${published}; ${advice}`));

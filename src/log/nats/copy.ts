@@ -6,7 +6,7 @@
  */
 import { pause } from '../../clock.js';
 import type { LoggedEntry } from '../../core/event.js';
-import type { LogRow } from '../../core/event-log.js';
+import type { LogRow, RequestKey } from '../../core/event-log.js';
 import { HoldlineError, isTemporary } from '../../errors.js';
 import { NATS_COPY_BATCH_MAX, NATS_COPY_RETRY_MS_MAX, NATS_RECONNECT_MS } from '../../limits.js';
 import { NatsLog } from './nats-log.js';
@@ -80,7 +80,7 @@ class Copy {
     const log = (this.#log ??= await this.#open(first.id));
     // One key for the batch: what is tried again is kept once.
     const request = { key: `copy.${first.id}`, digest: 'copy', subscribers: 0 };
-    const ids = await this.#insist(() => log.append(batch, request));
+    const ids = await this.#insist(() => idsOf(log, batch, request));
     const changed = batch.flatMap(({ id }, i) =>
       id === ids[i] ? [] : [{ from: id, to: ids[i]! }],
     );
@@ -131,4 +131,18 @@ class Copy {
       await pause(clock, NATS_RECONNECT_MS);
     }
   }
+}
+
+/** Ids of a batch: also of one that the stream had before, since its answer was lost. */
+async function idsOf(
+  log: NatsLog,
+  batch: readonly LoggedEntry[],
+  request: RequestKey & { readonly subscribers: number },
+): Promise<readonly number[]> {
+  const ids = await log.append(batch, request);
+  if (ids.length > 0) return ids;
+  const kept = await log.kept(request.key);
+  if (kept === undefined) return idsOf(log, batch, request);
+  // Nobody else publishes here: they follow one another.
+  return batch.map((_, index) => kept.receipt.firstId + index);
 }

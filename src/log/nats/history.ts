@@ -9,6 +9,7 @@ import type { Marks } from './marks.js';
 import type { Past } from './past.js';
 import type { Reading } from './reading.js';
 import { meaningOf } from './record.js';
+import { AHEAD } from './stream.js';
 import type { Subjects } from './subjects.js';
 
 /** A page of one channel, with the reason of its end. */
@@ -34,8 +35,10 @@ interface HistoryParts {
   readonly floor: () => number;
   /** Highest id of a channel that may be lost when the stream has forgotten all up to an id. */
   readonly lostOf: (channel: string, forgottenThrough: number) => number;
-  /** NATS can be asked. */
-  readonly isConnected: () => boolean;
+  /** The newest id that this server has seen in the stream. */
+  readonly seenThrough: () => number;
+  /** Why the stream cannot be read; empty when it can. */
+  readonly problem: () => string;
 }
 
 /** How much further back `newest` looks when it found too few. */
@@ -144,8 +147,9 @@ export class NatsHistory implements History {
       readonly keep?: Keep;
     },
   ): Promise<ChannelPage> {
-    const { past, marks, subjects, lostOf } = this.#parts;
+    const { past, marks, subjects, lostOf, seenThrough } = this.#parts;
     const { through, eventsMax, bytesMax, keep } = request;
+    const givenThrough = Math.min(through, seenThrough());
     const mark = await marks.of(channel);
     // Also one behind `through`: what was deleted is handed over no more.
     const after = Math.max(request.after, mark);
@@ -157,8 +161,10 @@ export class NatsHistory implements History {
       const page = new PageOfChannel(Math.max(mark, lost));
       const end = await this.#fill(page, reading, through, eventsMax, bytesMax, keep);
       // What the stream has forgotten since the reading began was skipped without a word.
-      const forgotten = await past.forgottenThrough();
-      if (forgotten > startsAfter) page.forget(lostOf(channel, forgotten));
+      const { forgottenThrough, newestId } = await past.bounds();
+      // It was put back, or its leader is behind: what is missing at the end is in no page.
+      if (newestId < givenThrough) throw unavailable(AHEAD);
+      if (forgottenThrough > startsAfter) page.forget(lostOf(channel, forgottenThrough));
       return page.upTo(end);
     } finally {
       reading.end();
@@ -195,7 +201,8 @@ export class NatsHistory implements History {
   }
 
   async #answer<Found>(look: () => Promise<Found>): Promise<Found> {
-    if (!this.#parts.isConnected()) throw unavailable('NATS cannot be reached');
+    const problem = this.#parts.problem();
+    if (problem !== '') throw unavailable(problem);
     try {
       return await look();
     } catch (error) {

@@ -24,6 +24,7 @@ import {
   NATS_RECEIPTS_READ_MAX,
   NATS_REQUEST_MS_MAX,
   NATS_SILENT_MS_MAX,
+  NATS_STREAM_MS_MAX,
   NATS_TAIL_WAIT_MS_MAX,
 } from '../../limits.js';
 import { firstIdAt } from '../first-id.js';
@@ -39,13 +40,12 @@ import { Publisher } from './publisher.js';
 import { meaningOf, receiptOf, type Arrived } from './record.js';
 import { NatsRows } from './rows.js';
 import { SeenIds } from './seen-ids.js';
-import { differences, floorOf, openStream } from './stream.js';
+import { AHEAD, differences, floorOf, openStream } from './stream.js';
 import { SILENT, StreamWatch } from './stream-watch.js';
 import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
 import { unavailable } from './unavailable.js';
 
-const AHEAD = 'the stream ends before ids that were given';
 const REPLACED = `${AHEAD}: it was replaced or restored`;
 
 const down = (problem: string): LogState => ({ isUp: false, problem });
@@ -126,7 +126,13 @@ export class NatsLog implements EventLog {
     });
     // The stream itself keeps a request once: a receipt that is not read costs a repeat no more.
     this.#receiptsRead = this.#readReceipts(this.#opened).catch(() => {});
-    await this.#opened.tail.restart();
+    try {
+      await this.#opened.tail.restart(clock.nowMs() + NATS_STREAM_MS_MAX);
+    } catch (error) {
+      await this.close();
+      const reason = asError(error).message;
+      throw new HoldlineError('HOLDLINE_BAD_LOG', `the stream ${stream} cannot be read: ${reason}`);
+    }
     if (!this.#isClosed) this.#opened.watch.lookLater();
   }
 
@@ -190,9 +196,9 @@ export class NatsLog implements EventLog {
     const { appends, tail } = this.#takingEntries();
     if (entries.length === 0) return [];
     const before = tail.lastId;
-    const { ids, isRepeat } = await appends.append(entries, request);
+    const { ids, isRepeat, mayBeOld } = await appends.append(entries, request);
     const lastId = Math.max(...ids);
-    if (!isRepeat && lastId <= before) {
+    if (!isRepeat && mayBeOld !== true && lastId <= before) {
       this.#behind();
       throw new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', REPLACED);
     }
@@ -307,7 +313,8 @@ export class NatsLog implements EventLog {
           forgottenThrough > tail.lastId
             ? forgottenThrough
             : seenIds.lostThrough(channel, forgottenThrough),
-        isConnected,
+        seenThrough: () => tail.lastId,
+        problem: () => (connection.isUp ? this.#fault : connection.problem),
       }),
     };
   }

@@ -76,10 +76,10 @@ export class Past {
     return info.num_pending;
   }
 
-  /** The id up to which the stream keeps nothing any more. */
-  async forgottenThrough(): Promise<number> {
+  /** The id up to which the stream keeps nothing any more, and the one that it gave last. */
+  async bounds(): Promise<{ readonly forgottenThrough: number; readonly newestId: number }> {
     const { state } = await this.#manager.streams.info(this.#stream);
-    return state.first_seq - 1;
+    return { forgottenThrough: state.first_seq - 1, newestId: state.last_seq };
   }
 
   /**

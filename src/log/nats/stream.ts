@@ -50,6 +50,9 @@ export const PEER_SILENT_MS = 2_000;
 
 export const NO_MAJORITY = 'NATS has no majority of the servers that keep the stream';
 
+/** Why a stream is not used that was put back, or whose leader is behind. */
+export const AHEAD = 'the stream ends before ids that were given';
+
 const DESCRIPTION = /^holdline: the first id is (\d{1,16})$/;
 
 /** Whether the answer of NATS is that there is no such stream. */

@@ -126,8 +126,11 @@ export class Tail {
     this.#drop();
   }
 
-  /** Makes the consumer, behind the last message; goes on trying. */
-  async restart(): Promise<void> {
+  /**
+   * Makes the consumer, behind the last message; goes on trying until then. Rejects with what NATS
+   * has said last.
+   */
+  async restart(untilMs = Infinity): Promise<void> {
     this.#drop();
     const generation = this.#generation;
     while (!this.#isClosed && generation === this.#generation && this.#owner.isConnected()) {
@@ -136,6 +139,7 @@ export class Tail {
         return;
       } catch (error) {
         if (generation !== this.#generation) return;
+        if (this.#clock.nowMs() > untilMs) throw error;
         if (isStreamMissing(error)) await this.#owner.streamMissing().catch(() => {});
       }
       await pause(this.#clock, NATS_RECONNECT_MS);
