@@ -1121,12 +1121,16 @@ export const LOG_RESTART_MS = 50;
 export const LOG_RESTART_MS_MAX = 5_000;
 
 /**
- * Time in which the thread of a log on disk answers nothing while something waits for it, ms: one
- * that has ended, and one that is there, which may be in a large commit to a slow disk. Then the
- * outcome of appends is said to be unknown, and what is asked is refused at once until they are
- * settled. log/lmdb/lmdb-log.ts
+ * Time in which the thread of a log on disk has ended and answers nothing while something waits for
+ * it, ms. Then the outcome of appends is said to be unknown, and what is asked is refused at once
+ * until they are settled. log/lmdb/lmdb-log.ts
  */
 export const LOG_OUTCOME_MS_MAX = 3_000;
+
+/**
+ * The same for a thread that is there, which may be in a large commit to a slow disk; and for the
+ * supervisor of workers, which pings them every second. log/lmdb/lmdb-log.ts, workers/worker-log.ts
+ */
 export const LOG_SILENT_MS_MAX = 6_000;
 
 /**

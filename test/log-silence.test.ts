@@ -1,6 +1,6 @@
 /** When the thread of a log on disk counts as silent. */
 import { beforeEach, expect, test } from 'vitest';
-import { Silence } from '../src/log/lmdb/silence.js';
+import { Silence } from '../src/log/silence.js';
 import { FakeClock } from './support/fake-clock.js';
 
 const MOST_MS = 3_000;

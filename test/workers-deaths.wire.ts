@@ -86,6 +86,27 @@ test('a worker that hangs is replaced, and publishers do not wait for it', async
   expect(server.logs.some(({ msg }) => msg === 'a worker hangs and is ended')).toBe(true);
 });
 
+test('while the supervisor stands still publishes are answered, the server is degraded, and lines stay', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
+  const line = await SseLine.open(server.port, '/c');
+  onTestFinished(() => line.close());
+  const before = await server.publish('c', 'before');
+  server.signal('SIGSTOP');
+  onTestFinished(() => server.signal('SIGCONT'));
+  const publish = async (): Promise<number> =>
+    (await server.request('POST', '/c', { body: 'x' })).status;
+  // The supervisor may have it, and commit it later.
+  expect(await publish()).toBe(504);
+  await until('others are refused at once', async () => (await publish()) === 503);
+  const ready = jsonOf(await server.request('GET', '/-/ready', {}));
+  expect(ready).toMatchObject({ status: 'degraded' });
+  server.signal('SIGCONT');
+  await until('the log is up', async () => (await publish()) === 200);
+  await until('it is given all', async () => line.ids.length >= 3);
+  expect(line.ids[0]).toBe(before);
+  expect(line.closed).toBe(false);
+});
+
 test('the lines of a dead worker can be held by the others: limits are lent, not divided', async () => {
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops', 'max-connections': 8 });
   const open = async (): Promise<SseLine[]> => {

@@ -5,9 +5,10 @@ import { expect, onTestFinished, test } from 'vitest';
 import { SYSTEM_CLOCK } from '../src/clock.js';
 import { Hub } from '../src/core/hub.js';
 import type { LoggedEntry, NewEntry } from '../src/core/event.js';
-import type { LogRow, Receipt } from '../src/core/event-log.js';
+import { LOG_UP, type LogRow, type Receipt } from '../src/core/event-log.js';
 import { Idempotency } from '../src/core/idempotency.js';
 import { makeCounters, type Counters } from '../src/counters.js';
+import { LOG_SILENT_MS_MAX } from '../src/limits.js';
 import { MemoryLog } from '../src/log/memory-log.js';
 import { publishOnce, type PublishRequest } from '../src/transports/publish.js';
 import { FRAME, readAppended, readPage } from '../src/workers/frames.js';
@@ -19,6 +20,7 @@ import { Supervisor } from '../src/workers/supervisor.js';
 import type { Welcome } from '../src/workers/talk.js';
 import { WorkerLog } from '../src/workers/worker-log.js';
 import type { WorkerProcess } from '../src/workers/worker-process.js';
+import { FakeClock } from './support/fake-clock.js';
 import { pipe } from './support/pipe.js';
 import { welcomeOfAll } from './support/welcome.js';
 
@@ -49,7 +51,10 @@ class FakeWorker {
         } else if (frame.kind === FRAME.records) this.log.records(frame);
       },
       asked: (name, value) => {
-        if (name === 'ping') this.link.tell('pong');
+        if (name === 'ping') {
+          this.log.heard();
+          this.link.tell('pong');
+        }
         if (name === 'row') this.rows.push(value as LogRow);
         if (name === 'log') this.log.changed(value as never);
       },
@@ -354,4 +359,36 @@ test('when the supervisor is gone, what was asked is unknown, and what is asked 
   await expect(log.append([event('x')])).rejects.toMatchObject(unavailable);
   await expect(log.kept('k')).rejects.toMatchObject(unavailable);
   await expect(log.history.idBefore(1)).rejects.toMatchObject(unavailable);
+});
+
+test('while the supervisor stands still its log is down, and a publish is answered', async () => {
+  const [mine, theirs] = pipe();
+  const facts = { floor: 100, lastId: 100, state: LOG_UP };
+  const parent = new Link(theirs, { frame() {}, asked: () => facts, ended() {} });
+  const link = new Link(mine, { frame() {}, asked() {}, ended() {} });
+  onTestFinished(() => parent.close());
+  const clock = new FakeClock();
+  const log = new WorkerLog(link, facts, clock);
+  await log.open();
+  const pass = (ms: number): void => {
+    for (const untilMs = clock.nowMs() + ms; clock.nowMs() < untilMs; clock.runTimers())
+      clock.pass(100);
+  };
+  const appended = log.append([event('x')]).catch((error: unknown) => error);
+  pass(LOG_SILENT_MS_MAX - 200);
+  expect(log.state.isUp).toBe(true);
+  log.heard();
+  pass(LOG_SILENT_MS_MAX - 200);
+  expect(log.state.isUp).toBe(true);
+  pass(400);
+  expect(log.state.problem).toBe('the process that keeps the log has said nothing for 6 s');
+  expect(await appended).toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
+  await expect(log.append([event('x')])).rejects.toMatchObject({
+    code: 'HOLDLINE_LOG_UNAVAILABLE',
+  });
+  log.heard();
+  expect(log.state.isUp).toBe(true);
+  pass(LOG_SILENT_MS_MAX + 200);
+  expect(log.state.isUp).toBe(false);
+  await log.close();
 });

@@ -176,6 +176,7 @@ export class Parent {
     switch (name) {
       case 'ping':
         this.elsewhereBytes = value as number;
+        this.log.heard();
         this.#tellBytes();
         return undefined;
       case 'log':

@@ -4,8 +4,8 @@
  * the supervisor knows how much of each channel is on the way (workers/credit.ts).
  */
 import { giveUpAfter, SYSTEM_CLOCK, type Clock } from '../clock.js';
-import { HoldlineError } from '../errors.js';
-import { ENTERED_CHECK_MS, WORKER_ANSWER_MS_MAX } from '../limits.js';
+import { asError, HoldlineError } from '../errors.js';
+import { ENTERED_CHECK_MS, LOG_SILENT_MS_MAX, WORKER_ANSWER_MS_MAX } from '../limits.js';
 import { queuedBytesOf } from '../core/entrance.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
 import type {
@@ -20,6 +20,7 @@ import type {
   LogState,
   RequestKey,
 } from '../core/event-log.js';
+import { Silence } from '../log/silence.js';
 import { appendFrame, enteredFrame, FRAME, readRecords, type Frame } from './frames.js';
 import type { Link } from './link.js';
 
@@ -42,6 +43,10 @@ interface Waiter {
 }
 
 const GONE: LogState = { isUp: false, problem: 'the process that keeps the log has ended' };
+const SILENT: LogState = {
+  isUp: false,
+  problem: `the process that keeps the log has said nothing for ${LOG_SILENT_MS_MAX / 1000} s`,
+};
 
 export class WorkerLog implements EventLog {
   readonly history: History;
@@ -70,6 +75,11 @@ export class WorkerLog implements EventLog {
   /** Nobody takes entries any more: what comes, and what is in a queue, counts as entered. */
   #hasStopped = false;
   readonly #waiters = new Set<Waiter>();
+  /** Gives up an append that is not answered: nobody knows what becomes of it. */
+  readonly #appending = new Set<(problem: string) => void>();
+  /** The supervisor pings every second: without a ping it stands still. */
+  readonly #silence: Silence;
+  #isSilent = false;
 
   constructor(
     link: Link,
@@ -82,6 +92,14 @@ export class WorkerLog implements EventLog {
     this.#lastId = lastId;
     this.#state = state;
     this.figures = figures;
+    this.#silence = new Silence(clock, {
+      isWaiting: () => link.isOpen && !this.#isClosed,
+      mostMs: () => LOG_SILENT_MS_MAX,
+      silent: () => {
+        this.#isSilent = true;
+        for (const giveUp of this.#appending) giveUp('does not answer');
+      },
+    });
     this.rows = {
       load: (kind) => link.ask('rows', kind),
       put: async (kind, key, value, untilMs) => {
@@ -102,7 +120,8 @@ export class WorkerLog implements EventLog {
   }
 
   get state(): LogState {
-    return this.#link.isOpen ? this.#state : GONE;
+    if (!this.#link.isOpen) return GONE;
+    return this.#isSilent ? SILENT : this.#state;
   }
 
   /**
@@ -114,24 +133,34 @@ export class WorkerLog implements EventLog {
     this.#lastId = lastId;
     this.changed(news);
     this.#isOpen = true;
+    this.#silence.watch();
   }
 
   async append(
     entries: readonly NewEntry[],
     request?: RequestKey & { readonly subscribers: number },
   ): Promise<readonly number[]> {
-    if (!this.#link.isOpen || this.#isClosed) throw unavailable();
-    try {
-      return await this.#link.request<readonly number[]>((number) =>
-        appendFrame(number, entries, request),
+    if (!this.#link.isOpen || this.#isClosed || this.#isSilent) throw unavailable();
+    return new Promise((resolve, reject) => {
+      const giveUp = (problem: string): void => {
+        this.#appending.delete(giveUp);
+        const words = `the process that keeps the log ${problem}`;
+        reject(new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', words));
+      };
+      this.#appending.add(giveUp);
+      const made = (number: number): Buffer => appendFrame(number, entries, request);
+      this.#link.request<readonly number[]>(made).then(
+        (ids) => {
+          this.#appending.delete(giveUp);
+          resolve(ids);
+        },
+        (error: unknown) => {
+          if (!this.#link.isOpen) giveUp('ended before it answered');
+          this.#appending.delete(giveUp);
+          reject(asError(error));
+        },
       );
-    } catch (error) {
-      if (this.#link.isOpen) throw error;
-      throw new HoldlineError(
-        'HOLDLINE_OUTCOME_UNKNOWN',
-        'the process that keeps the log ended before it answered',
-      );
-    }
+    });
   }
 
   async kept(key: string): Promise<KeptReceipt | undefined> {
@@ -157,9 +186,18 @@ export class WorkerLog implements EventLog {
   /** Appends have been answered or are sent; the pipe stays for what else there is to say. */
   close(): Promise<void> {
     this.#isClosed = true;
+    this.#silence.stop();
     this.#stop();
     this.#link.flush();
     return Promise.resolve();
+  }
+
+  /** The supervisor has said something. */
+  heard(): void {
+    this.#silence.heard();
+    if (!this.#isSilent) return;
+    this.#isSilent = false;
+    this.#silence.watch();
   }
 
   /** The supervisor tells how the log is. */
@@ -249,6 +287,6 @@ export class WorkerLog implements EventLog {
 function unavailable(): HoldlineError {
   return new HoldlineError(
     'HOLDLINE_LOG_UNAVAILABLE',
-    'the process that keeps the log is gone, or this one ends',
+    'the process that keeps the log is gone or stands still, or this one ends',
   );
 }

@@ -34,7 +34,7 @@ import {
 import { PendingAppends } from './pending-appends.js';
 import { PendingQuestions } from './pending-questions.js';
 import type { Retention } from './retention.js';
-import { Silence } from './silence.js';
+import { Silence } from '../silence.js';
 import { ThreadHandle } from './thread-handle.js';
 
 export interface LmdbLogOptions {

@@ -1,12 +1,12 @@
 /**
- * Notices that the thread of a log answers nothing while something waits for it: its disk hangs, or
- * it has ended and cannot be started again.
+ * Notices that the thread or the process that keeps a log says nothing while something waits for
+ * it: its disk hangs, it is stopped, or it has ended and cannot be started again.
  */
-import type { Clock } from '../../clock.js';
+import type { Clock } from '../clock.js';
 
 const CHECK_MS = 100;
 
-/** Who waits for the thread. */
+/** Who waits for it. */
 interface Waiting {
   readonly isWaiting: () => boolean;
   /** How long it waits for any answer. */
@@ -34,7 +34,7 @@ export class Silence {
     this.#check();
   }
 
-  /** The thread has answered something. */
+  /** It has said something. */
   heard(): void {
     this.#heardMs = this.#clock.nowMs();
   }
