@@ -11,6 +11,9 @@ import type { GripBackendSettings } from './servers/grip-backend.js';
 import { pushpinCommand } from './servers/pushpin.js';
 
 const START_DEADLINE_MS = 20_000;
+/** Time of one request to a pushpin that starts, and between two that fail. */
+const ASKED_AGAIN_MS = 2_000;
+const ASKED_AGAIN_PAUSE_MS = 100;
 const STOP_DEADLINE_MS = 5_000;
 /**
  * A line passes from pushpin-proxy to pushpin-handler, and what condure says of it may overtake it
@@ -90,12 +93,24 @@ export async function startPushpin(): Promise<Running> {
   };
 }
 
-/** Its processes listen before they have found each other. */
+/**
+ * Its processes listen before they have found each other, and what comes meanwhile may have no
+ * answer ever: it is asked again.
+ */
 async function holdsLine(port: number): Promise<void> {
-  const stop = new AbortController();
-  const answer = await fetch(`http://127.0.0.1:${port}${PATH}`, {
-    signal: AbortSignal.any([stop.signal, AbortSignal.timeout(START_DEADLINE_MS)]),
-  });
-  stop.abort();
-  if (!answer.ok) throw new Error(`pushpin answered ${answer.status}`);
+  for (const untilMs = performance.now() + START_DEADLINE_MS; ;) {
+    const stop = new AbortController();
+    try {
+      const { ok, status } = await fetch(`http://127.0.0.1:${port}${PATH}`, {
+        signal: AbortSignal.any([stop.signal, AbortSignal.timeout(ASKED_AGAIN_MS)]),
+      });
+      if (ok) return;
+      throw new Error(`pushpin answered ${status}`);
+    } catch (error) {
+      if (performance.now() >= untilMs) throw error;
+      await sleepMs(ASKED_AGAIN_PAUSE_MS);
+    } finally {
+      stop.abort();
+    }
+  }
 }
