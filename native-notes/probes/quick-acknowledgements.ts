@@ -8,8 +8,8 @@ import type { HttpResponse, ProbeResult, Row } from './support.js';
 const GAP_MS = 20;
 const WRITES = 24;
 /**
- * On a busy machine a pause may be as long as a silence, and a look so late that the reader's kernel
- * has acknowledged by itself meanwhile (after 40 ms): then the row is measured again.
+ * On a busy machine a pause may be as long as a silence, and a look so late that the reader's
+ * kernel has acknowledged by itself meanwhile (after 40 ms): then the row is measured again.
  */
 const PAUSE_MS_MAX = 190;
 const LOOK_MS_MAX = 25;

@@ -87,7 +87,11 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
     figures: logFiguresOf(result as Parameters<typeof logFiguresOf>[0]),
   })),
   'fan-out-logs': from(['fan-out-logs'], fanOutLogsTable),
-  'short-sweeps': from(['short-sweeps'], (result) => shortSweepsTable(result as FanOutResult)),
+  'short-sweeps': from(
+    ['short-sweeps'],
+    (result) => shortSweepsTable(result as FanOutResult),
+    BLANKS,
+  ),
   workers: from(['workers'], (result) => ({
     text: workersTable(),
     figures: workersFiguresOf(result as Parameters<typeof workersFiguresOf>[0]),
