@@ -153,6 +153,12 @@ export class Link {
     });
   }
 
+  /** Rejects what is waited for however long, as if the other end were gone. */
+  giveUpWaiting(): void {
+    for (const [number, { cancel }] of this.#pending)
+      if (cancel === undefined) this.#settle(number)?.reject(noAnswer());
+  }
+
   /** The answer to the request of that number has come. */
   resolve(number: number, value: unknown): void {
     const pending = this.#settle(number);

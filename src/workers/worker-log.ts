@@ -4,7 +4,7 @@
  * the supervisor knows how much of each channel is on the way (workers/credit.ts).
  */
 import { giveUpAfter, SYSTEM_CLOCK, type Clock } from '../clock.js';
-import { asError, HoldlineError } from '../errors.js';
+import { HoldlineError } from '../errors.js';
 import { ENTERED_CHECK_MS, LOG_SILENT_MS_MAX, WORKER_ANSWER_MS_MAX } from '../limits.js';
 import { queuedBytesOf } from '../core/entrance.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
@@ -75,8 +75,6 @@ export class WorkerLog implements EventLog {
   /** Nobody takes entries any more: what comes, and what is in a queue, counts as entered. */
   #hasStopped = false;
   readonly #waiters = new Set<Waiter>();
-  /** Gives up an append that is not answered: nobody knows what becomes of it. */
-  readonly #appending = new Set<(problem: string) => void>();
   /** The supervisor pings every second: without a ping it stands still. */
   readonly #silence: Silence;
   #isSilent = false;
@@ -97,7 +95,8 @@ export class WorkerLog implements EventLog {
       mostMs: () => LOG_SILENT_MS_MAX,
       silent: () => {
         this.#isSilent = true;
-        for (const giveUp of this.#appending) giveUp('does not answer');
+        // Nobody knows what becomes of the appends.
+        link.giveUpWaiting();
       },
     });
     this.rows = {
@@ -141,26 +140,15 @@ export class WorkerLog implements EventLog {
     request?: RequestKey & { readonly subscribers: number },
   ): Promise<readonly number[]> {
     if (!this.#link.isOpen || this.#isClosed || this.#isSilent) throw unavailable();
-    return new Promise((resolve, reject) => {
-      const giveUp = (problem: string): void => {
-        this.#appending.delete(giveUp);
-        const words = `the process that keeps the log ${problem}`;
-        reject(new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', words));
-      };
-      this.#appending.add(giveUp);
-      const made = (number: number): Buffer => appendFrame(number, entries, request);
-      this.#link.request<readonly number[]>(made).then(
-        (ids) => {
-          this.#appending.delete(giveUp);
-          resolve(ids);
-        },
-        (error: unknown) => {
-          if (!this.#link.isOpen) giveUp('ended before it answered');
-          this.#appending.delete(giveUp);
-          reject(asError(error));
-        },
+    try {
+      return await this.#link.request<readonly number[]>((number) =>
+        appendFrame(number, entries, request),
       );
-    });
+    } catch (error) {
+      if (this.#link.isOpen && !this.#isSilent) throw error;
+      const how = this.#link.isOpen ? 'does not answer' : 'ended before it answered';
+      throw new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', `the process that keeps the log ${how}`);
+    }
   }
 
   async kept(key: string): Promise<KeptReceipt | undefined> {
