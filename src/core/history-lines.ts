@@ -256,8 +256,7 @@ export class HistoryLines {
     let seq = frames.seqAfter(table.cursors[row] as number);
     for (let corks = 0; seq < frames.headSeq; corks++) {
       if (corks === CATCH_UP_CORKS_MAX) return undefined;
-      const end = frames.runEnd(seq, PART_BYTES_MAX);
-      const plain = frames.view(seq, end);
+      const { bytes: plain, toSeq: end } = frames.cut(seq, frames.headSeq, PART_BYTES_MAX);
       const bytes = encoding.isGzip === true ? this.#blockOf(serving, encoding, seq, plain) : plain;
       group.compressed?.given(plain.length, bytes.length);
       const taken = pump.write(port, table.sockets[row], bytes);
