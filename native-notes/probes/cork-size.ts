@@ -1,30 +1,11 @@
 // How many send() calls a cork makes: one up to 16,384 wire bytes, none for nothing.
 import { SendLog } from './send-log.js';
-import {
-  RawClient,
-  chunkWireBytes,
-  decodeChunked,
-  listen,
-  main,
-  turn,
-  uWS,
-  until,
-} from './support.js';
-import type { HttpResponse, ProbeResult, Row } from './support.js';
+import { chunkWireBytes, decodeChunked, heldStream, main, turn, until } from './support.js';
+import type { ProbeResult, Row } from './support.js';
 
 export async function probe(): Promise<ProbeResult> {
   const log = new SendLog();
-  let response: HttpResponse | undefined;
-  const { port } = await listen(
-    uWS.App().get('/*', (res) => {
-      response = res;
-      res.onAborted(() => {});
-      res.write('x');
-    }),
-  );
-  const client = new RawClient(port).get('/');
-  await until(() => client.receivedBytes > 0, 'the prelude');
-  const res = response as unknown as HttpResponse;
+  const { client, res } = await heldStream();
   const data = Buffer.alloc(65536, 97);
   const rows: Row[] = [];
   const counts = new Map<string, string>();

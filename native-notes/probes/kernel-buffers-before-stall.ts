@@ -1,8 +1,8 @@
 // How many bytes the kernel takes for a reader that never reads, before the first short send(), by
 // the listening socket's SO_SNDBUF.
 import { SendLog, takenBytes } from './send-log.js';
-import { RawClient, listen, main, uWS, until } from './support.js';
-import type { HttpResponse, ProbeResult, Row } from './support.js';
+import { heldStream, main } from './support.js';
+import type { ProbeResult, Row } from './support.js';
 
 export async function probe(): Promise<ProbeResult> {
   const log = new SendLog();
@@ -15,18 +15,8 @@ export async function probe(): Promise<ProbeResult> {
     ['SO_SNDBUF 16 KiB on the listener', 16384],
   ] as const) {
     log.setBuffers(sendBytes, 0);
-    let response: HttpResponse | undefined;
-    const { port } = await listen(
-      uWS.App().get('/*', (res) => {
-        response = res;
-        res.onAborted(() => {});
-        res.write('x');
-      }),
-    );
     const start = log.count;
-    const client = new RawClient(port, { paused: true, keep: false }).get('/');
-    await until(() => log.count > start, 'the prelude');
-    const res = response as unknown as HttpResponse;
+    const { client, res } = await heldStream({ paused: true, keep: false });
     let corks = 0;
     let open = true;
     while (open) {

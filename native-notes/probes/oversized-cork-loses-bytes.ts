@@ -1,8 +1,8 @@
 // A cork over 16,384 bytes whose flush is short drops the chunk it was about to copy, on the older
 // build. Reproduced by real stalls and by a send() cut at every place.
 import { SendLog, takenBytes } from './send-log.js';
-import { RawClient, byBuild, decodeChunked, listen, main, turn, uWS, until } from './support.js';
-import type { HttpResponse, ProbeResult, Row } from './support.js';
+import { byBuild, decodeChunked, heldStream, main, turn } from './support.js';
+import type { ProbeResult, Row } from './support.js';
 
 type Run = { corrupt: boolean; backpressure: boolean; lied: boolean };
 
@@ -11,18 +11,8 @@ type Run = { corrupt: boolean; backpressure: boolean; lied: boolean };
  * position's.
  */
 async function run(log: SendLog, lengths: number[], cutAt: number): Promise<Run> {
-  let response: HttpResponse | undefined;
-  const { app, port } = await listen(
-    uWS.App().get('/*', (res) => {
-      response = res;
-      res.onAborted(() => {});
-      res.write('x');
-    }),
-  );
   const start = log.count;
-  const client = new RawClient(port, { paused: true }).get('/');
-  await until(() => log.count > start, 'the prelude');
-  const res = response as unknown as HttpResponse;
+  const { app, client, res } = await heldStream({ paused: true });
   let written = 1;
   let backpressure = false;
   let lied = false;

@@ -1,8 +1,8 @@
 // When the kernel of a reader acknowledges a write at once, which on one machine is work of the
 // writer's core: right behind the write nothing is unacknowledged then.
 import { readPortTotals } from '../../src/linux/sockets.js';
-import { NotHere, RawClient, listen, main, turn, uWS, until } from './support.js';
-import type { HttpResponse, ProbeResult, Row } from './support.js';
+import { NotHere, heldStream, main, turn } from './support.js';
+import type { ProbeResult, Row } from './support.js';
 
 /** Short enough for no silence. */
 const GAP_MS = 20;
@@ -39,17 +39,7 @@ export async function probe(): Promise<ProbeResult> {
 
 async function measure(pieceBytes: number): Promise<Found[]> {
   const piece = Buffer.alloc(pieceBytes, 97);
-  let response: HttpResponse | undefined;
-  const { port } = await listen(
-    uWS.App().get('/*', (res) => {
-      response = res;
-      res.onAborted(() => {});
-      res.write('x');
-    }),
-  );
-  const client = new RawClient(port, { keep: false }).get('/');
-  await until(() => client.receivedBytes > 0, 'the prelude');
-  const res = response as unknown as HttpResponse;
+  const { port, client, res } = await heldStream({ keep: false });
   /** Writes that were acknowledged at once, the first of them after a silence. */
   const countQuick = async (silenceMs: number, attempt = 1): Promise<number> => {
     let quick = 0;

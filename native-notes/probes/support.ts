@@ -229,6 +229,28 @@ export function listenAlone(
   return answers[0];
 }
 
+/**
+ * A stream that is held: one byte of it has been written, and has come unless its client is paused.
+ */
+export async function heldStream(
+  options: ConstructorParameters<typeof RawClient>[1] = {},
+): Promise<Listening & { client: RawClient; res: HttpResponse }> {
+  let res: HttpResponse | undefined;
+  const listening = await listen(
+    uWS.App().get('/*', (response) => {
+      res = response;
+      response.onAborted(() => {});
+      response.write('x');
+    }),
+  );
+  const client = new RawClient(listening.port, options).get('/');
+  await until(
+    () => res !== undefined && (options.paused === true || client.receivedBytes > 0),
+    'the prelude',
+  );
+  return { ...listening, client, res: res as unknown as HttpResponse };
+}
+
 /** Bytes that one chunked `write(length)` puts on the wire: CRLF, hex size, CRLF, data. */
 export function chunkWireBytes(length: number): number {
   return length + 4 + length.toString(16).length;

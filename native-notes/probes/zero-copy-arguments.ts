@@ -1,8 +1,17 @@
 // Bytes given to write() are read during the call only; bytes that onData gives are gone when its
 // callback returns.
 import { SendLog, takenBytes } from './send-log.js';
-import { RawClient, chunkWireBytes, decodeChunked, listen, main, uWS, until } from './support.js';
-import type { HttpResponse, ProbeResult, Row } from './support.js';
+import {
+  RawClient,
+  chunkWireBytes,
+  decodeChunked,
+  heldStream,
+  listen,
+  main,
+  uWS,
+  until,
+} from './support.js';
+import type { ProbeResult, Row } from './support.js';
 
 const length = 8000;
 
@@ -32,18 +41,8 @@ export async function probe(): Promise<ProbeResult> {
   const rows: Row[] = [];
   let holds = true;
   for (const [name, make] of slabs) {
-    let response: HttpResponse | undefined;
-    const { port } = await listen(
-      uWS.App().get('/*', (res) => {
-        response = res;
-        res.onAborted(() => {});
-        res.write('x');
-      }),
-    );
     const start = log.count;
-    const client = new RawClient(port, { paused: true }).get('/');
-    await until(() => log.count > start, 'the prelude');
-    const res = response as unknown as HttpResponse;
+    const { client, res } = await heldStream({ paused: true });
     const slab = make();
     let offered = takenBytes(log.since(start));
     const expected: number[] = [];
