@@ -155,6 +155,32 @@ export async function measureFanOut(
   };
 }
 
+/**
+ * The fan-out with other defaults, also of servers with a log. That has a thread of its own, which
+ * nobody keeps on the core of the loop.
+ */
+export function fanOutWithLogs({
+  lines,
+  ...defaults
+}: {
+  readonly lines?: number;
+  readonly targets: string[];
+  readonly ratesPerSecond: number[];
+  readonly rounds: number;
+}): (options: RunOptions) => ReturnType<typeof measureFanOut> {
+  return (options) =>
+    measureFanOut(
+      {
+        ...options,
+        targets: options.targets ?? defaults.targets,
+        ratesPerSecond: options.ratesPerSecond ?? defaults.ratesPerSecond,
+        lines: options.lines ?? (options.quick ? undefined : lines),
+        rounds: options.rounds ?? (options.quick ? undefined : defaults.rounds),
+      },
+      true,
+    );
+}
+
 interface Turn {
   target: TargetName;
   rate: RateParameters;

@@ -4,28 +4,12 @@
  * so that what makes a sweep a little longer seems to cost much more than it does.
  * native-notes/quick-acknowledgements.md
  */
-import { type FanOutParameters, measureFanOut } from './fan-out.js';
-import type { FanOutRound, FanOutSummary } from './fan-out-figures.js';
-import type { Measured, RunOptions } from './results.js';
+import { fanOutWithLogs } from './fan-out.js';
 
-const TARGETS = ['holdline', 'slice-loop', 'holdline-lmdb', 'holdline-nats'];
-const RATE_PER_SECOND = 1000;
-/** Swept in about 0.12 s, a cork each. */
-const LINES = 11_000;
-const ROUNDS = 3;
-
-export function measureShortSweeps(
-  options: RunOptions,
-): Promise<Measured<FanOutParameters, FanOutRound, FanOutSummary>> {
-  return measureFanOut(
-    {
-      ...options,
-      lines: options.lines ?? (options.quick ? undefined : LINES),
-      targets: options.targets ?? TARGETS,
-      ratesPerSecond: options.ratesPerSecond ?? [RATE_PER_SECOND],
-      rounds: options.rounds ?? (options.quick ? undefined : ROUNDS),
-    },
-    // A log has a thread of its own, which nobody keeps on the core of the loop.
-    true,
-  );
-}
+export const measureShortSweeps = fanOutWithLogs({
+  targets: ['holdline', 'slice-loop', 'holdline-lmdb', 'holdline-nats'],
+  ratesPerSecond: [1000],
+  /** Swept in about 0.12 s, a cork each. */
+  lines: 11_000,
+  rounds: 3,
+});

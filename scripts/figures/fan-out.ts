@@ -165,7 +165,7 @@ export function fanOutCostTable(result: FanOutResult): Drawn {
   return { text: withCaption(table(head, rows), result), figures: shown };
 }
 
-function ratioOf(
+export function ratioOf(
   result: FanOutResult,
   of: TargetName,
   against: TargetName,
@@ -185,18 +185,15 @@ function acceptToDeliver(figures: FanOutFigures): string {
 
 /** What is delivered while sweeps are short, and what that is of the loop's, or of memory's. */
 export function shortSweepsTable(result: FanOutResult): string {
-  const { parameters, summary } = result;
   const shares: Partial<Record<TargetName, readonly [against: TargetName, aim: string]>> = {
     holdline: ['slice-loop', '≥ 0.95 × the loop'],
     'holdline-lmdb': ['holdline', '≥ 0.95 × memory'],
     'holdline-nats': ['holdline', '≥ 0.95 × memory'],
   };
-  const rows = summary.figures.map((figures) => {
+  const rows = result.summary.figures.map((figures) => {
     const kept = (draw: (figures: FanOutFigures) => string): string => keptCell(figures, draw);
     const [against, aim] = shares[figures.target] ?? [undefined, ''];
-    const ratio = summary.ratios.find(
-      (other) => other.of === figures.target && other.against === against,
-    );
+    const ratio = against && ratioOf(result, figures.target, against, figures.ratePerSecond);
     return [
       TARGET_TITLES[figures.target],
       kept(({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
@@ -216,10 +213,21 @@ export function shortSweepsTable(result: FanOutResult): string {
     'CPU µs a delivery',
     'rounds kept',
   ];
+  return withRatioNotes(table(head, rows), result);
+}
+
+/** A table of the fan-out with ratios in its rows, above what a reader must know of them. */
+export function withRatioNotes(
+  drawn: string,
+  result: FanOutResult,
+  more: readonly string[] = [],
+): string {
+  const { parameters, summary } = result;
   const notes = [
     `${short(parameters.lines)} lines of SSE, ${parameters.eventBytes}-byte events. Ratios are medians of those of each round.`,
     ...discardedNote(summary.figures),
+    ...more,
     caption(result),
   ];
-  return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+  return `${drawn}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }

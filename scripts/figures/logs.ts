@@ -18,6 +18,7 @@ import {
   LIMITS_REMARK,
   nameOfWorkers,
 } from '../../bench/workers-figures.js';
+import { ratioOf, withRatioNotes } from './fan-out.js';
 import type { FanOutResult } from './first-screen.js';
 import { type KeptRounds, discardedNote, keptCell, keptRounds } from './kept-rounds.js';
 import { NOT_MEASURED, caption, cell, table } from './markdown.js';
@@ -131,10 +132,7 @@ export function fanOutLogsTable(): string {
   };
   const rows = summary.figures.map((figures) => {
     const kept = (draw: (figures: FanOutFigures) => string): string => keptCell(figures, draw);
-    const ratio = summary.ratios.find(
-      ({ of, against, ratePerSecond }) =>
-        of === figures.target && against === 'holdline' && ratePerSecond === figures.ratePerSecond,
-    );
+    const ratio = ratioOf(result, figures.target, 'holdline', figures.ratePerSecond);
     const times = (pick: (ratio: FanOutRatio) => number | undefined): string =>
       figures.target === 'holdline'
         ? '1'
@@ -166,15 +164,10 @@ export function fanOutLogsTable(): string {
     '÷ memory',
     'rounds kept',
   ];
-  const notes = [
-    `${short(parameters.lines)} lines of SSE, ${parameters.eventBytes}-byte events. Ratios are medians of those of each round.`,
-    ...discardedNote(summary.figures),
-    ...Object.entries(parameters.absent).map(
-      ([target, why]) => `${titles[target]} was not measured: ${why}.`,
-    ),
-    caption(result),
-  ];
-  return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+  const notMeasured = Object.entries(parameters.absent).map(
+    ([target, why]) => `${titles[target]} was not measured: ${why}.`,
+  );
+  return withRatioNotes(table(head, rows), result, notMeasured);
 }
 
 /** With the rounds in which all lines were held. */
