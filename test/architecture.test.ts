@@ -57,7 +57,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['server/'],
   ['index'],
   // The tools: no file of the server imports them.
-  ['tools/subscribe-key'],
+  ['tools/keys'],
   ['tools/report/'],
   ['tools/load/books/'],
   ['tools/load/clients/'],

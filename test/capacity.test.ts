@@ -3,6 +3,7 @@
  * needs less for more.
  */
 
+import { connectionsUnder } from '../src/options/table.js';
 import { fc } from './support/properties.js';
 import { describe, expect, it, test } from 'vitest';
 import {
@@ -49,7 +50,6 @@ import {
   bufferToMeasure,
   linesToMeasure,
   compressionFlag,
-  linesUnder,
   parseCapacityOptions,
   withBuffer,
 } from '../src/tools/capacity/options.js';
@@ -889,9 +889,9 @@ describe('options', () => {
   });
 
   it('plan for no more subscribers than a process holds: containers may have a billion files', () => {
-    expect([20_000, 1_073_741_816, Infinity, undefined].map(linesUnder)).toEqual([
-      19_836, 1_000_000, 1_000_000, 10_000,
-    ]);
+    expect(
+      [20_000, 1_073_741_816, Infinity, undefined].map((limit) => connectionsUnder(limit)),
+    ).toEqual([19_836, 1_000_000, 1_000_000, 10_000]);
   });
 
   it('take rates below one a second', () => {

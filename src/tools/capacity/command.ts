@@ -1,5 +1,6 @@
 /** `holdline capacity`: reads its options, measures or loads a profile, and prints the plan. */
 
+import { connectionsUnder } from '../../options/table.js';
 import process from 'node:process';
 import { HoldlineError } from '../../errors.js';
 import { complain, EXIT_INTERRUPTED, onSignals } from '../../terminal.js';
@@ -22,7 +23,6 @@ import {
   bufferToMeasure,
   compressionFlag,
   linesToMeasure,
-  linesUnder,
   parseCapacityOptions,
   withBuffer,
   type CapacitySettings,
@@ -72,7 +72,7 @@ export async function runCapacity(
     const limitsToPlan = isOther ? profile.limits : limits;
     const fit = fitProfile(profile);
     const { eventsPerSecond, eventBytes, p99Ms, compress } = settings;
-    const subscribers = settings.subscribers ?? linesUnder(limitsToPlan.fileLimit);
+    const subscribers = settings.subscribers ?? connectionsUnder(limitsToPlan.fileLimit);
     const request = { subscribers, eventsPerSecond, eventBytes, p99Ms };
     const planOf = (one: Fit): Plan =>
       makePlan(one, limitsToPlan, profile.sendBufferBytes, request);

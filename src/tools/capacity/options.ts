@@ -151,7 +151,7 @@ export function parseCapacityOptions(
       `${flag}: WebSockets are not compressed; measure --transport sse or ndjson`,
     );
   }
-  const linesMax = linesUnder(fileLimit);
+  const linesMax = connectionsUnder(fileLimit);
   if (lines !== undefined && fileLimit !== undefined && lines > linesMax) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
@@ -183,13 +183,8 @@ export function withBuffer(profile: Profile, { socketSendBufferBytes }: Capacity
   return { ...profile, sendBufferBytes: 2 * socketSendBufferBytes || null };
 }
 
-/** Lines that one process holds under a file limit: the default of `--max-connections`. */
-export function linesUnder(fileLimit: number | undefined): number {
-  return connectionsUnder(fileLimit);
-}
-
 export function linesToMeasure({ lines }: CapacitySettings, fileLimit: number | undefined): number {
-  return lines ?? Math.min(DEFAULT_LINES, linesUnder(fileLimit));
+  return lines ?? Math.min(DEFAULT_LINES, connectionsUnder(fileLimit));
 }
 
 function readRate(text: string): number | undefined {

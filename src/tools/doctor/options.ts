@@ -9,7 +9,7 @@ import {
 } from '../../options/command-line.js';
 import { HoldlineError } from '../../errors.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
-import { SUBSCRIBE_KEY } from '../subscribe-key.js';
+import { SUBSCRIBE_KEY } from '../keys.js';
 import { httpUrl, integer, time, workerCount, yesOrNo } from '../../options/kinds.js';
 
 const SECOND = 1000;

@@ -4,6 +4,7 @@
  */
 
 import { ask } from './ask.js';
+import { bearerOf } from '../keys.js';
 
 /** How the server takes a page of the origin that clients see. */
 export interface OwnOrigin {
@@ -49,9 +50,7 @@ async function isOriginAccepted(
 ): Promise<boolean | null> {
   const asked = new URL(url);
   asked.searchParams.set('event', 'gap');
-  const authorization: Record<string, string> =
-    publishKey === undefined ? {} : { Authorization: `Bearer ${publishKey}` };
-  const headers = { Origin: origin, 'Content-Type': 'text/plain', ...authorization };
+  const headers = { Origin: origin, 'Content-Type': 'text/plain', ...bearerOf(publishKey) };
   const answer = await ask(asked, { method: 'POST', headers, body: 'x' }, answerMs);
   const code = typeof answer === 'string' ? undefined : /HOLDLINE_\w+/.exec(answer.text)?.[0];
   return code === undefined ? null : code !== 'HOLDLINE_CROSS_SITE';

@@ -3,6 +3,7 @@
 import { printable } from '../../log-text.js';
 import { ask } from './ask.js';
 import type { ProbeStream } from './probe-stream.js';
+import { bearerOf } from '../keys.js';
 
 /** An event that arrives later than this after its publish was answered is late, ms. */
 export const LATE_MS = 100;
@@ -56,9 +57,7 @@ export class ProbePublisher {
     const data = `${this.newest}${'x'.repeat(paddingBytes)}`;
     const url = new URL(this.#options.url);
     url.searchParams.set('event', 'holdline-doctor');
-    const authorization: Record<string, string> =
-      publishKey === undefined ? {} : { Authorization: `Bearer ${publishKey}` };
-    const headers = { 'Content-Type': 'text/plain', ...authorization };
+    const headers = { 'Content-Type': 'text/plain', ...bearerOf(publishKey) };
     const answer = await ask(url, { method: 'POST', headers, body: data }, answerMs);
     const receipt =
       typeof answer === 'string' || answer.status !== 200 ? undefined : receiptIn(answer.text);

@@ -21,7 +21,7 @@ import {
   type ProbeEvent,
 } from './probe-publisher.js';
 import { ProbeStream, type End, type Head } from './probe-stream.js';
-import { bearerOf } from '../subscribe-key.js';
+import { bearerOf } from '../keys.js';
 
 /** An answer, a first block or an event that takes longer counts as held back, ms. */
 export const ANSWER_MS = 3_000;

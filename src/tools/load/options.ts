@@ -13,7 +13,7 @@ import {
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
 import { choice, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
-import { SUBSCRIBE_KEY } from '../subscribe-key.js';
+import { SUBSCRIBE_KEY } from '../keys.js';
 import { CLIENT_KINDS, type Mix } from './clients/mix.js';
 import { gzipOrNot, perSecond, share, sharePerMinute, slowReaders, streamUrl } from './kinds.js';
 

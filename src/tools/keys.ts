@@ -1,4 +1,4 @@
-/** The option by which tools show a server a key or a token that may read. */
+/** How tools show a server a key or a token, and the option of one that may read. */
 
 import { textMatching } from '../options/kinds.js';
 
