@@ -17,7 +17,7 @@ test('the count of events of a channel does not fall when its ring is dropped, g
   await fake.settle();
   const channel = fake.hub.channels.get('c')!;
   expect([events(), channel.length]).toEqual([50, 5]);
-  fake.hub.channels.dropRing(channel);
+  fake.hub.channels.rings.drop(channel);
   const kept = [49, 50].map((id) => ({
     id,
     channel: 'c',

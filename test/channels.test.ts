@@ -87,7 +87,7 @@ class Names {
   sweep(name: string): void {
     const channel = this.place(name);
     for (const group of channel.groups) Object.assign(group, { sweptThrough: this.lastId });
-    this.channels.recount(channel);
+    this.channels.rings.recount(channel);
   }
 
   /** Those of the names that are known. */
@@ -116,18 +116,20 @@ describe('rings', () => {
   test('are counted in bytes and by number as they come and go', () => {
     const names = new Names(ROOMY, 256 * MIB);
     names.place('quiet');
-    expect([names.channels.count, names.channels.ringCount, names.channels.ringBytes]).toEqual([
+    expect([names.channels.count, names.channels.rings.count, names.channels.rings.bytes]).toEqual([
       1, 0, 0,
     ]);
     for (const name of ['a', 'b', 'a', 'c', 'a']) names.publish(name, 5000);
     const held = ['a', 'b', 'c'].map((name) => names.place(name));
-    expect([names.channels.count, names.channels.ringCount]).toEqual([4, 3]);
-    expect(names.channels.ringBytes).toBe(held.reduce((sum, channel) => sum + bytesOf(channel), 0));
+    expect([names.channels.count, names.channels.rings.count]).toEqual([4, 3]);
+    expect(names.channels.rings.bytes).toBe(
+      held.reduce((sum, channel) => sum + bytesOf(channel), 0),
+    );
     for (const channel of held) {
-      names.channels.dropRing(channel);
-      names.channels.dropRing(channel);
+      names.channels.rings.drop(channel);
+      names.channels.rings.drop(channel);
     }
-    expect([names.channels.count, names.channels.ringCount, names.channels.ringBytes]).toEqual([
+    expect([names.channels.count, names.channels.rings.count, names.channels.rings.bytes]).toEqual([
       4, 0, 0,
     ]);
     expect(names.counters.events_evicted_total).toBe(5);
@@ -139,7 +141,7 @@ describe('rings', () => {
     for (const name of ['a', 'b', 'c', 'd']) names.publish(name, 5000);
     names.publish('a');
     names.place('b').addGroup(readerUpTo(0));
-    expect(names.channels.ringCount).toBe(4);
+    expect(names.channels.rings.count).toBe(4);
     const isHeld = (): string =>
       ['a', 'b', 'c', 'd', 'e', 'f']
         .filter((name) => names.place(name).rings !== undefined)
@@ -170,8 +172,8 @@ describe('rings', () => {
   test('that keep nothing are bounded all the same, and each is counted once when it goes', () => {
     const names = new Names({ events: 0, bytes: 0 }, 50_000);
     for (let i = 0; i < 1000; i++) names.publish(`c${i}`, 3000);
-    expect(names.channels.ringBytes).toBeLessThanOrEqual(50_000);
-    expect(names.counters.rings_dropped_total).toBe(1000 - names.channels.ringCount);
+    expect(names.channels.rings.bytes).toBeLessThanOrEqual(50_000);
+    expect(names.counters.rings_dropped_total).toBe(1000 - names.channels.rings.count);
     expect(names.counters.events_evicted_total).toBe(1000);
   });
 
@@ -224,10 +226,10 @@ describe('rings', () => {
                 kept.toSorted((x, y) => Number(x) - Number(y)),
                 'the oldest go first',
               );
-              if (channels.recordBytes > total)
+              if (channels.rings.recordBytes > total)
                 assert.ok(!isKept.includes(true), 'over the total though something could go');
             } else if ('drop' in one) {
-              channels.dropRing(names.place(one.drop));
+              channels.rings.drop(names.place(one.drop));
             } else if ('reader' in one) {
               const channel = names.place(one.reader);
               if (channel.groups.length === 0) channel.addGroup(readerUpTo(names.lastId));
@@ -236,12 +238,12 @@ describe('rings', () => {
               const channel = names.place(one.unread);
               const [group] = channel.groups;
               if (group !== undefined) channel.removeGroup(group);
-              channels.recount(channel);
+              channels.rings.recount(channel);
             }
             order = order.filter((channel) => channel.rings !== undefined);
-            assert.equal(channels.ringCount, order.length);
+            assert.equal(channels.rings.count, order.length);
             assert.equal(
-              channels.ringBytes,
+              channels.rings.bytes,
               all.reduce((sum, channel) => sum + bytesOf(channel), 0),
             );
             const held = all.reduce((sum, channel) => sum + channel.length, 0);
@@ -274,7 +276,7 @@ test('with a group for each line, a sweep over all of them asks each a few times
     names.publish('c');
     for (let i = 0; i < COUNT; i++) {
       swept[i] = id;
-      names.channels.evict(channel);
+      names.channels.rings.evict(channel);
       const isLast = i === COUNT - 1;
       expect([channel.length, channel.isSwept, channel.hasRoom(MIB)]).toEqual(
         isLast ? [0, true, true] : [1, false, false],
@@ -301,7 +303,7 @@ describe('rings that were passed over', () => {
     names.sweep('a');
     names.publish('e', 5000);
     expect(held()).toBe('cde');
-    expect([names.channels.ringCount, names.counters.rings_dropped_total]).toEqual([3, 2]);
+    expect([names.channels.rings.count, names.counters.rings_dropped_total]).toEqual([3, 2]);
   });
 
   test('cost no walk for each publish', () => {
@@ -335,11 +337,11 @@ describe('frames', () => {
       for (const encoding of [SSE, NDJSON]) read(names, `c${i}`, encoding);
       names.publish(`c${i}`, 5000);
     }
-    expect(names.channels.recordBytes).toBeLessThan(100_000);
+    expect(names.channels.rings.recordBytes).toBeLessThan(100_000);
     names.publish('c9', 10);
     expect(names.counters.rings_dropped_total).toBe(0);
-    expect(names.channels.ringCount).toBe(10);
-    expect(names.channels.frameBytes).toBeLessThanOrEqual(100_000);
+    expect(names.channels.rings.count).toBe(10);
+    expect(names.channels.rings.frameBytes).toBeLessThanOrEqual(100_000);
     expect(names.counters.frames_dropped_total).toBeGreaterThan(0);
     const framed = Array.from({ length: 10 }, (_, i) => frameBytesOf(names.place(`c${i}`)) > 0);
     expect(framed, 'the last ones read have theirs').toEqual(
@@ -381,10 +383,10 @@ describe('frames', () => {
     read(names, 'd', SSE);
     names.publish('d', 5000);
     expect(framed()).toBe('cd');
-    expect(names.channels.frameBytes).toBe(
+    expect(names.channels.rings.frameBytes).toBe(
       bytesOf(names.place('c')) +
         bytesOf(names.place('d')) -
-        names.channels.recordBytes +
+        names.channels.rings.recordBytes +
         recordBytesOf(names.place('b')) +
         recordBytesOf(names.place('a')),
     );
@@ -435,7 +437,7 @@ describe('a channel', () => {
   test('that has lost something, or was deleted, is not', () => {
     const names = new Names(ROOMY, MIB);
     names.publish('a');
-    names.channels.dropRing(names.place('a'));
+    names.channels.rings.drop(names.place('a'));
     names.join('b');
     names.delete(names.place('b'));
     names.leave('b');
@@ -560,7 +562,7 @@ describe('when no more channels may be', () => {
     expect(['c0', 'c1', 'c3', 'c4', 'never'].map((name) => names.lost(name))).toEqual([
       0, 0, 4, 5, 0,
     ]);
-    expect([names.channels.floor, names.channels.count, names.channels.ringCount]).toEqual([
+    expect([names.channels.floor, names.channels.count, names.channels.rings.count]).toEqual([
       0, 6, 6,
     ]);
     expect(names.counters).toMatchObject({
@@ -591,7 +593,7 @@ describe('when no more channels may be', () => {
   test('those without a ring go first, in their order, and cost no history; recent ones do not push it out', () => {
     const names = new Names(ROOMY, MIB, { channelsMax: 5 });
     for (const name of ['a', 'b', 'c', 'd', 'e']) names.publish(name);
-    for (const name of ['e', 'c']) names.channels.dropRing(names.place(name));
+    for (const name of ['e', 'c']) names.channels.rings.drop(names.place(name));
     names.join('e');
     names.publish('f');
     expect(names.known('a', 'b', 'c', 'd', 'e', 'f')).toBe('a b d e f');
@@ -639,7 +641,7 @@ describe('when no more channels may be', () => {
     for (let i = 0; i < 150; i++) names.publish(`c${i}`, 1);
     expect([
       names.channels.count,
-      names.channels.ringCount,
+      names.channels.rings.count,
       names.lost('c0'),
       names.channels.floor,
     ]).toEqual([100, 100, 1, 0]);
@@ -719,9 +721,9 @@ describe('when no more channels may be', () => {
               lines.set(one, lines.get(one)! - 1);
               names.leave(one);
             } else if (known !== undefined && kind === 'sweep') {
-              channels.recount(known);
+              channels.rings.recount(known);
             } else if (known !== undefined) {
-              if (kind === 'drop') channels.dropRing(known);
+              if (kind === 'drop') channels.rings.drop(known);
               else names.delete(known);
               dropped.set(one, events.get(one)!.at(-1) ?? 0);
             }
@@ -756,7 +758,7 @@ describe('when no more channels may be', () => {
                 assert.equal(missing, dropped.get(other));
             }
             assert.ok(published <= options.channelsMax || unheld === 0);
-            assert.equal(channels.ringCount, rings);
+            assert.equal(channels.rings.count, rings);
             assert.equal(
               channels.count,
               NAMES.filter((other) => channels.get(other) !== undefined).length,

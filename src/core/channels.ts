@@ -1,6 +1,6 @@
 /**
- * All channels of a hub by name: which names have a channel, what their rings take, and which
- * channel goes when there is no room for another.
+ * All channels of a hub by name: which names have a channel, and which channel goes when there is
+ * no place for another.
  *
  * A channel is *published* from its first publish on, and *of readers* while only lines hold its
  * name. Each kind has a bound of its own, and a line makes a channel of the first kind only where
@@ -12,7 +12,6 @@ import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import {
-  CHANNELS_CHECKED_MAX,
   CHANNELS_MAX,
   READER_CHANNELS_MAX,
   CORK_WRITE_BYTES_MAX,
@@ -29,10 +28,10 @@ import { EmptyNames, type EmptyName } from './empty-names.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import type { HistoryPage } from './event-log.js';
 import { RecentEvents } from './event-rates.js';
-import { FrameMemory } from './frame-memory.js';
 import type { Group } from './group.js';
 import { LossClock } from './loss-clock.js';
 import { Losses } from './losses.js';
+import { RingBudget } from './ring-budget.js';
 import type { SlowPolicy } from './slow-policy.js';
 
 export interface ChannelsOptions {
@@ -42,8 +41,7 @@ export interface ChannelsOptions {
   /** What differs by channel; nothing if absent. */
   readonly policies?: readonly PolicyOptions[];
   /**
-   * Bytes of all rings of records. Past it the least recently published channel's ring is dropped.
-   * The rings of frames may take as much again (core/frame-memory.ts).
+   * Bytes of all rings of records. Those of frames may take as much again (core/ring-budget.ts).
    */
   readonly replayTotalBytes: number;
   /**
@@ -58,10 +56,7 @@ export interface ChannelsOptions {
 }
 
 export class Channels {
-  /** Bytes of all rings of records. */
-  recordBytes = 0;
-  /** Channels that have rings. */
-  ringCount = 0;
+  readonly rings: RingBudget;
   readonly lossClock = new LossClock();
 
   readonly #counters: Counters;
@@ -72,10 +67,8 @@ export class Channels {
   #policies: ChannelPolicies;
   /** One object for all channels with the same rules. */
   readonly #settingsOf = new Map<ChannelRules, ChannelSettings>();
-  readonly #recordBytesMax: number;
   readonly #publishedMax: number;
   readonly #ofReadersMax: number;
-  readonly #frames: FrameMemory;
   readonly #rateWindows: { readonly current: number };
   readonly #losses: Losses;
   /** Names that the log keeps nothing of; undefined where it keeps nothing at all. */
@@ -103,10 +96,9 @@ export class Channels {
       (this.#writeBytesMax > CORK_WRITE_BYTES_MAX
         ? LARGE_SWEEP_WORK_BYTES_MAX
         : SWEEP_WORK_BYTES_MAX);
-    this.#recordBytesMax = replayTotalBytes;
+    this.rings = new RingBudget(counters, replayTotalBytes, this.#orders);
     this.#publishedMax = options.channelsMax ?? CHANNELS_MAX;
     this.#ofReadersMax = options.readerChannelsMax ?? READER_CHANNELS_MAX;
-    this.#frames = new FrameMemory(counters, replayTotalBytes);
     this.#losses = new Losses(counters, floor, options.lostChannelsMax);
   }
 
@@ -124,6 +116,7 @@ export class Channels {
    */
   begin(id: number, isKept: boolean): void {
     this.#losses.rememberAll(id);
+    this.rings.isKept = isKept;
     if (isKept) this.#emptyNames = new EmptyNames();
   }
 
@@ -142,23 +135,13 @@ export class Channels {
     return this.#ofReadersCount;
   }
 
-  /** Bytes of all rings of frames. */
-  get frameBytes(): number {
-    return this.#frames.bytes;
-  }
-
-  /** Bytes of all rings. */
-  get ringBytes(): number {
-    return this.recordBytes + this.#frames.bytes;
-  }
-
   /** Counts of channels and rings, for `/-/stats`. */
   get gauges() {
     return {
       channels: this.count,
       readerChannels: this.#ofReadersCount,
-      rings: this.ringCount,
-      ringBytes: this.ringBytes,
+      rings: this.rings.count,
+      ringBytes: this.rings.bytes,
     };
   }
 
@@ -204,7 +187,7 @@ export class Channels {
   expire(names: readonly string[]): void {
     for (const name of names) {
       const channel = this.#byName.get(name);
-      if (channel?.mayExpire === true) this.evict(channel);
+      if (channel?.mayExpire === true) this.rings.evict(channel);
     }
   }
 
@@ -253,7 +236,7 @@ export class Channels {
    * if something was lost meanwhile.
    */
   refill(name: string, through: number, page: HistoryPage): void {
-    const { events, lostThrough, isDeleted = false } = page;
+    const { lostThrough, isDeleted = false } = page;
     if (this.member(name).lostThrough !== through) {
       // The ring was full, and moved on.
       const moved = this.#byName.get(name);
@@ -261,6 +244,8 @@ export class Channels {
       return;
     }
     const least = Math.min(through, lostThrough);
+    // A ring has all that follows its first event: those below a loss stay in the log.
+    const events = page.events.filter(({ id }) => id > least);
     if (events.length === 0 && !this.#byName.has(name)) {
       this.#emptyNames?.remember(name, { through, lostThrough: least, isDeleted });
       return;
@@ -273,9 +258,7 @@ export class Channels {
     channel.refill(events, least);
     if (events.length === 0) return;
     if (channel.isOfReaders) this.#publish(channel);
-    this.#orders.used(channel);
-    this.evict(channel);
-    if (this.recordBytes > this.#recordBytesMax) this.#reclaim(channel);
+    this.rings.filled(channel);
   }
 
   #lostThrough(name: string): number {
@@ -330,7 +313,7 @@ export class Channels {
    */
   enter(channel: Channel<Group> | undefined, entry: LoggedEntry): void {
     if (isDeletion(entry)) {
-      this.#counters.deletions_total++;
+      this.#counters.deletions_entered_total++;
       if (channel !== undefined) this.#delete(channel);
       return;
     }
@@ -343,10 +326,7 @@ export class Channels {
     this.#counters.events_evicted_total += channel.enter(entry);
     (channel.recent ??= new RecentEvents()).count(this.#rateWindows.current, entry.data.length);
     if (channel.isOfReaders) this.#publish(channel);
-    this.#orders.used(channel);
-    this.#frames.used(channel);
-    this.recount(channel);
-    if (this.recordBytes > this.#recordBytesMax) this.#reclaim(channel);
+    this.rings.entered(channel);
   }
 
   /**
@@ -360,37 +340,7 @@ export class Channels {
     if (channel.isOfReaders) this.#publish(channel);
     this.#counters.events_entered_total += events.length;
     this.#counters.events_evicted_total += events.length;
-    this.#loseThrough(channel, last.id);
-    this.#orders.emptied(channel);
-  }
-
-  /** A sweep is complete: what the channel's lines have been given may go. */
-  evict(channel: Channel<Group>): void {
-    this.#counters.events_evicted_total += channel.evict();
-    this.recount(channel);
-  }
-
-  /**
-   * Counts the channel's rings again, which grow where they are used. To be called after each
-   * sweep, and when a group comes or goes: a ring that was needed when it was to be dropped may not
-   * be any more.
-   */
-  recount(channel: Channel<Group>): void {
-    const recordBytes = channel.rings?.recordBytes ?? 0;
-    const { countedRecordBytes } = channel;
-    this.recordBytes += recordBytes - countedRecordBytes;
-    this.ringCount += Number(recordBytes > 0) - Number(countedRecordBytes > 0);
-    channel.countedRecordBytes = recordBytes;
-    if (recordBytes > 0 && channel.order === undefined) this.#orders.putBack(channel);
-    this.#frames.recount(channel);
-  }
-
-  /** Drops the channel's rings, if it has some: positions below its newest event become gaps. */
-  dropRing(channel: Channel<Group>): void {
-    if (channel.rings === undefined) return;
-    this.#counters.events_evicted_total += channel.drop();
-    channel.isUnread = this.#emptyNames !== undefined;
-    this.recount(channel);
+    this.rings.loseThrough(channel, last.id);
     this.#orders.emptied(channel);
   }
 
@@ -403,17 +353,10 @@ export class Channels {
     if (name === undefined) this.#losses.rememberAll(id);
     else if (missing.length === 0) this.#losses.remember(name, id);
     for (const channel of missing) {
-      this.dropRing(channel);
-      this.#loseThrough(channel, id);
+      this.rings.drop(channel);
+      this.rings.loseThrough(channel, id);
     }
     return missing;
-  }
-
-  /** The channel loses everything up to `id`, of which the log may keep some. */
-  #loseThrough(channel: Channel<Group>, id: number): void {
-    this.#counters.events_evicted_total += channel.loseThrough(id);
-    channel.isUnread = this.#emptyNames !== undefined;
-    this.recount(channel);
   }
 
   /**
@@ -478,7 +421,7 @@ export class Channels {
   /** The channel's history is over. It is marked as deleted until something is published. */
   #delete(channel: Channel<Group>): void {
     if (channel.isOfReaders) this.#publish(channel);
-    this.dropRing(channel);
+    this.rings.drop(channel);
     channel.isUnread = false;
     channel.isDeleted = true;
   }
@@ -489,24 +432,6 @@ export class Channels {
     if (channel.isOfReaders) this.#ofReadersCount--;
   }
 
-  /**
-   * Drops rings, the least recently published first, until the rest fits `--replay-total`; never
-   * one that a line still needs, nor that of `except`.
-   */
-  #reclaim(except: Channel<Group>): void {
-    for (let checked = 0; checked < CHANNELS_CHECKED_MAX; checked++) {
-      const channel = this.#orders.oldestWithRings;
-      if (channel === undefined || channel === except || this.recordBytes <= this.#recordBytesMax)
-        return;
-      if (channel.isSwept) {
-        this.dropRing(channel);
-        this.#counters.rings_dropped_total++;
-      } else {
-        channel.order?.remove(channel);
-      }
-    }
-  }
-
   /** Forgets a channel that nobody holds. False when none is found. */
   #forgetOne(): boolean {
     const channel = this.#orders.findUnheld();
@@ -514,7 +439,7 @@ export class Channels {
   }
 
   #forget(channel: Channel<Group>): true {
-    this.dropRing(channel);
+    this.rings.drop(channel);
     this.#remove(channel);
     if (!channel.isBlank) this.#losses.remember(channel.name, channel.lostThrough);
     this.#counters.channels_forgotten_total++;

@@ -127,7 +127,7 @@ export class Groups {
     this.#owner.detached(group);
     for (const channel of group.channels) {
       channel.removeGroup(group);
-      this.#channels.recount(channel);
+      this.#channels.rings.recount(channel);
     }
   }
 

@@ -352,7 +352,7 @@ export class Hub<Socket> {
   /** Drops what the channel holds, unless lines still need it: older positions become gaps. */
   dropChannel(name: string): void {
     const channel = this.channels.get(name);
-    if (channel?.isSwept === true) this.channels.dropRing(channel);
+    if (channel?.isSwept === true) this.channels.rings.drop(channel);
   }
 
   /** True from the deletion of the only channel asked for until something is published to it. */
@@ -413,7 +413,7 @@ export class Hub<Socket> {
 
   #swept(group: Group): void {
     for (const channel of group.channels) this.#deliveryTimes.swept(channel);
-    for (const channel of group.channels) this.channels.evict(channel);
+    for (const channel of group.channels) this.channels.rings.evict(channel);
     for (const channel of group.channels) this.#intake.proceed(channel);
   }
 

@@ -70,7 +70,7 @@ export class Membership {
     for (const channel of group.channels) {
       const before = channel.lineCount++;
       this.listener?.changed(channel.name, before, before + 1);
-      channels.recount(channel);
+      channels.rings.recount(channel);
     }
     group.countSaved();
     this.#counters.lines_opened_total++;

@@ -30,7 +30,7 @@ export class RingHistory implements History {
 
   /** Channels that are known, and bytes of their rings. */
   get figures(): { readonly channels: number; readonly ringBytes: number } {
-    return { channels: this.#channels.count, ringBytes: this.#channels.ringBytes };
+    return { channels: this.#channels.count, ringBytes: this.#channels.rings.bytes };
   }
 
   /** Takes what the log commits, in id order. */
