@@ -89,7 +89,8 @@ export const COUNTER_MEANINGS = {
   publish_requests_total: 'publishes accepted over HTTP and WebSocket',
   publish_waited_total: 'publishes that waited for room',
   publish_aborted_total: 'publishes whose client left before the end of the body',
-  deletions_total: 'channels deleted',
+  deletions_total: 'deletions of channels that got an id',
+  deletions_entered_total: 'deletions that have ended what their channel had',
   log_append_failures_total:
     'appends that the log did not confirm: it was down, or did not say whether it has the events',
   idempotent_repeats_total:

@@ -48,7 +48,7 @@ describe('a deletion', () => {
       expect(fake.hub.lines.open).toBe(0);
       expect(fake.counters).toMatchObject({
         lines_ended_total: 1,
-        deletions_total: 1,
+        deletions_entered_total: 1,
         events_accepted_total: 2,
         gaps_total: 0,
       });
@@ -70,7 +70,7 @@ describe('a deletion', () => {
     expect(await fake.hub.deleteChannel('a')).toEqual({ ids: [1], subscribers: 0 });
     expect(fake.hub.isDeleted(['a'])).toBe(true);
     expect(await fake.hub.deleteChannel('a')).toEqual({ ids: [2], subscribers: 0 });
-    expect(fake.counters.deletions_total).toBe(2);
+    expect(fake.counters.deletions_entered_total).toBe(2);
   });
 
   test('waits until healthy lines have been given what was published before, by whatever group they are on', async () => {
@@ -83,7 +83,7 @@ describe('a deletion', () => {
     const batch = fake.publish('a', LARGE, LARGE, LARGE);
     const deleted = fake.hub.deleteChannel('a');
     await settlePromises();
-    expect(fake.counters.deletions_total).toBe(0);
+    expect(fake.counters.deletions_entered_total).toBe(0);
     expect(fake.hub.isDeleted(['a'])).toBe(false);
     await fake.settle(...lines, ...several);
     expect((await batch).ids).toEqual([1, 2, 3]);
@@ -117,7 +117,7 @@ describe('a deletion', () => {
     const late = fake.join('a', OLDEST);
     expect(fake.hub.figures.gauges.linesStalled).toBe(1);
     await fake.hub.deleteChannel('a');
-    expect(fake.counters.deletions_total).toBe(1);
+    expect(fake.counters.deletions_entered_total).toBe(1);
     await fake.settle(stalled, late);
     for (const line of [stalled, late]) expect(isEnded(line)).toBe(true);
     expect(idsOf(stalled.text).length).toBeLessThan(5);
@@ -287,7 +287,7 @@ describe('many lines of a deleted channel', () => {
     const lines = Array.from({ length: MANY }, () => fake.join('a'));
     await fake.publish('a', 'x');
     const asked = Promise.all([fake.hub.deleteChannel('a'), fake.publish('a', 'y')]);
-    while (fake.counters.deletions_total === 0) await fake.clock.turn();
+    while (fake.counters.deletions_entered_total === 0) await fake.clock.turn();
     expect((await asked).map((published) => published.ids)).toEqual([[2], [3]]);
     expect(fake.hub.lines.open).toBe(MANY);
     const back = fake.join('a', after(1));
@@ -410,10 +410,10 @@ describe('publishers', () => {
     await fake.publish('a', 'x');
     const deleted = fake.hub.deleteChannel('a');
     expect((await deleted).ids, 'it is committed, and waits for its lines').toEqual([2]);
-    expect(fake.counters.deletions_total).toBe(0);
+    expect(fake.counters.deletions_entered_total).toBe(0);
     expect((await fake.publish('b', 'y')).ids).toEqual([3]);
     expect(fake.counters.events_entered_total).toBe(2);
     await fake.settle(line);
-    expect(fake.counters.deletions_total).toBe(1);
+    expect(fake.counters.deletions_entered_total).toBe(1);
   });
 });

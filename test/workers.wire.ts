@@ -77,6 +77,19 @@ test('what compressed lines were given does not become less when those of one wo
   expect(left).toEqual({ ...given, open: staying });
 });
 
+test('a deletion counts once, and has ended what every worker had', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
+  await server.publish('c', 'x');
+  await server.request('DELETE', '/c', { headers: server.opsHeaders });
+  const counts = async (): Promise<Record<string, number>> =>
+    ((await page(server, 'stats')) as never as { counters: Record<string, number> }).counters;
+  const counted = await until('both have', async () => {
+    const counters = await counts();
+    return counters['deletions_entered_total'] === 2 && counters;
+  });
+  expect(counted).toMatchObject({ deletions_total: 1, events_accepted_total: 1 });
+});
+
 test('--max-connections bounds the sockets of every worker, also those that say nothing', async () => {
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops', 'max-connections': 10 });
   let open = 0;

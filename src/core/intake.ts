@@ -306,8 +306,7 @@ export class Intake {
         entries,
         requestKey === undefined ? undefined : { ...requestKey, subscribers },
       );
-      if (ids.length > 0)
-        for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
+      if (ids.length > 0) this.#countAccepted(entries);
       if (isKept) {
         const isWanted = channel.waitingCount > 0;
         this.#appendWindow.committed(bytes, beganMs, this.#clock.nowMs(), isWanted);
@@ -318,6 +317,12 @@ export class Intake {
       this.goAhead(channel, -bytes);
       reservation.release();
     }
+  }
+
+  #countAccepted(entries: readonly NewEntry[]): void {
+    for (const entry of entries)
+      if (isDeletion(entry)) this.#counters.deletions_total++;
+      else this.#counters.events_accepted_total++;
   }
 
   /**

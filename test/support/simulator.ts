@@ -246,7 +246,7 @@ export class Simulation {
       'no more events are counted than were accepted':
         counters.events_accepted_total <= model.events,
       'entered + queued is what was accepted':
-        counters.events_entered_total + counters.deletions_total + gauges.queueEvents ===
+        counters.events_entered_total + counters.deletions_entered_total + gauges.queueEvents ===
         model.events + model.deletions,
       'a queue holds no more than one batch':
         this.setting.floods > 0 ||
