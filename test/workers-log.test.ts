@@ -5,9 +5,10 @@ import { expect, onTestFinished, test } from 'vitest';
 import { SYSTEM_CLOCK } from '../src/clock.js';
 import { Hub } from '../src/core/hub.js';
 import type { LoggedEntry, NewEntry } from '../src/core/event.js';
-import { LOG_UP, type LogRow, type Receipt } from '../src/core/event-log.js';
+import { LOG_UP, type LogRow, type LogRows, type Receipt } from '../src/core/event-log.js';
 import { Idempotency } from '../src/core/idempotency.js';
 import { makeCounters, type Counters } from '../src/counters.js';
+import { HoldlineError } from '../src/errors.js';
 import { LOG_SILENT_MS_MAX } from '../src/limits.js';
 import { MemoryLog } from '../src/log/memory-log.js';
 import { publishOnce, type PublishRequest } from '../src/transports/publish.js';
@@ -72,12 +73,15 @@ class FakeWorker {
   }
 }
 
-async function supervised(count = 2): Promise<{
+async function supervised(
+  count = 2,
+  rows?: LogRows,
+): Promise<{
   readonly workers: FakeWorker[];
   readonly supervisor: Supervisor;
   readonly log: MemoryLog;
 }> {
-  const log = new MemoryLog(SYSTEM_CLOCK, makeCounters(), 101);
+  const log = Object.assign(new MemoryLog(SYSTEM_CLOCK, makeCounters(), 101), { rows });
   const rings = new RingHistory(
     { replay: { events: 4, bytes: 1e6 }, replayTotalBytes: 1e7 },
     log.floor(),
@@ -269,6 +273,26 @@ test('rows of one worker reach the others, and a worker that begins later', asyn
   await expect.poll(() => workers[2]!.log).toBeDefined();
   expect(await workers[2]!.log.rows.load('revocation')).toHaveLength(1);
   expect(await workers[2]!.log.rows.load('other')).toEqual([]);
+});
+
+test('a row that the log cannot keep is refused, and counts until all have ended', async () => {
+  const untilMs = Date.now() + 60_000;
+  const kept: LogRow[] = [{ kind: 'revocation', key: 'bob', value: '1', untilMs }];
+  const full = new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', 'no room');
+  const { workers } = await supervised(2, {
+    load: () => Promise.resolve(kept),
+    put: () => Promise.reject(full),
+    onChange: undefined,
+  });
+  await expect(workers[0]!.log.rows.put('revocation', 'ann', '1', untilMs)).rejects.toMatchObject({
+    code: 'HOLDLINE_LOG_UNAVAILABLE',
+  });
+  await expect.poll(() => workers[1]!.rows.map(({ key }) => key)).toEqual(['ann']);
+  workers[0]!.child.kill();
+  await expect.poll(() => workers.length).toBe(3);
+  await expect.poll(() => workers[2]!.log).toBeDefined();
+  const found = await workers[2]!.log.rows.load('revocation');
+  expect(found.map(({ key }) => key)).toEqual(['bob', 'ann']);
 });
 
 test('a clock that is ahead for a while takes no row', async () => {

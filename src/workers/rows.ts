@@ -1,14 +1,12 @@
 /**
- * Rows beside the events, such as revocations, for workers: in the log where it keeps rows, and
- * else in the supervisor's memory, so that a worker that starts anew has them.
+ * Rows beside the events, such as revocations, in the supervisor's memory, for workers that start
+ * anew: those that no log keeps.
  */
 import { steadyWall, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { LogRow, LogRows } from '../core/event-log.js';
 import { WORKER_ROWS_MAX } from '../limits.js';
 
-export class MemoryRows implements LogRows {
-  /** Nobody else puts rows here. */
-  onChange: LogRows['onChange'];
+export class MemoryRows implements Pick<LogRows, 'load' | 'put'> {
   readonly #rows = new Map<string, LogRow>();
   /** A clock that is ahead for a while takes no row. */
   readonly #steadyMs: () => number;

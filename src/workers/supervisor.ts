@@ -5,14 +5,7 @@
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { queuedBytesOf } from '../core/entrance.js';
 import type { LoggedEntry } from '../core/event.js';
-import type {
-  EventLog,
-  History,
-  HistoryPage,
-  KeptReceipt,
-  LogRow,
-  LogRows,
-} from '../core/event-log.js';
+import type { EventLog, History, HistoryPage, KeptReceipt, LogRow } from '../core/event-log.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { RECORDS_FRAME_BYTES, WORKERS_ASKED_MS_MAX } from '../limits.js';
@@ -54,7 +47,8 @@ export class Supervisor implements ProcessesOwner {
   readonly #parts: SupervisorParts;
   #welcomeOfAll: SupervisorParts['welcome'];
   readonly #clock: Clock;
-  readonly #rows: LogRows;
+  /** Rows that the log could not keep; without rows in it all of them. */
+  readonly #ownRows: MemoryRows;
   readonly #appends: Appends;
   readonly #workers: WorkerProcesses;
   readonly #lending: Lending;
@@ -78,8 +72,8 @@ export class Supervisor implements ProcessesOwner {
       owner: this,
     });
     this.#lending = new Lending(parts.pools, this.#workers);
-    this.#rows = log.rows ?? new MemoryRows(this.#clock);
-    this.#rows.onChange = (row) => this.#tellRow(row, undefined);
+    this.#ownRows = new MemoryRows(this.#clock);
+    if (log.rows !== undefined) log.rows.onChange = (row) => this.#tellRow(row, undefined);
     this.#appends = new Appends(log, this.#clock, (...asked) => this.#roomFor(...asked));
     this.#stopTail = log.tail((entries) => this.#take(entries));
   }
@@ -257,7 +251,7 @@ export class Supervisor implements ProcessesOwner {
       case 'idBefore':
         return history.idBefore(value as number);
       case 'rows':
-        return this.#rows.load(value as string);
+        return this.#loadRows(value as string);
       case 'row':
         return this.#putRow(worker, value as LogRow);
       case 'borrow': {
@@ -311,9 +305,22 @@ export class Supervisor implements ProcessesOwner {
     return { floor: log.floor(), lastId: log.lastId(), state: log.state, figures: log.figures };
   }
 
+  async #loadRows(kind: string): Promise<readonly LogRow[]> {
+    const kept = await this.#parts.log.rows?.load(kind);
+    return [...(kept ?? []), ...(await this.#ownRows.load(kind))];
+  }
+
+  /** Rejects as the log does; also a row that it could not keep counts here, and is told. */
   async #putRow(worker: WorkerProcess, row: LogRow): Promise<void> {
-    await this.#rows.put(row.kind, row.key, row.value, row.untilMs);
-    this.#tellRow(row, worker);
+    const { kind, key, value, untilMs } = row;
+    try {
+      await (this.#parts.log.rows ?? this.#ownRows).put(kind, key, value, untilMs);
+    } catch (error) {
+      await this.#ownRows.put(kind, key, value, untilMs);
+      throw error;
+    } finally {
+      this.#tellRow(row, worker);
+    }
   }
 
   #tellRow(row: LogRow, except: WorkerProcess | undefined): void {
