@@ -208,7 +208,11 @@ describe('options', () => {
     ],
     [
       ['--stalled', '60%', '--slow-readers', '50%:1KiB/s'],
-      '--stalled and --slow-readers: together they are more than all clients',
+      '--stalled and --slow-readers: together they are all clients or more, and what those miss does not count, so leave some others',
+    ],
+    [
+      ['--stalled', '100%'],
+      '--stalled and --slow-readers: together they are all clients or more, and what those miss does not count, so leave some others',
     ],
     [
       ['--transport', 'long-poll', '--check', '1%'],

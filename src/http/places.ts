@@ -127,7 +127,7 @@ export class Places {
     counters.lines_refused_rate_total++;
     throw new HoldlineError(
       'HOLDLINE_ACCEPT_RATE',
-      `more than ${this.#options.acceptRate} lines were opened in a second (--accept-rate); try again later`,
+      'more lines were opened in a second than --accept-rate allows; try again later',
     );
   }
 }

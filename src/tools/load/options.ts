@@ -247,8 +247,8 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
       `and event, takes more than ${BOOK_BYTES} bytes; use fewer connections or fewer events, or check fewer clients (--check)`
     );
   }
-  if (stalledShare + (slow?.share ?? 0) > 1)
-    return '--stalled and --slow-readers: together they are more than all clients';
+  if (stalledShare + (slow?.share ?? 0) >= 1)
+    return '--stalled and --slow-readers: together they are all clients or more, and what those miss does not count, so leave some others';
   if (checkedShare === 0) {
     return (
       '--check: with 0% no latency is known, nor what an event takes on a line; any share above it is at least one client in each ' +
