@@ -46,6 +46,7 @@ const LINES = 15_000;
 /** Of which a sweep is so short that each event is a block of its own. */
 const FEW_LINES = 200;
 const ROWS: Omit<Row, 'lines'>[] = [
+  { events: 'ticks', ratePerSecond: 5 },
   { events: 'ticks', ratePerSecond: 100 },
   { events: 'random ticks', ratePerSecond: 100 },
   { events: 'ticks', ratePerSecond: 1000 },
