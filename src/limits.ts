@@ -316,7 +316,7 @@ export const READER_CHANNELS_MAX = 100_000;
 /**
  * Channels checked in one search for a channel to forget, a ring to drop or frames to drop, under
  * 1 µs each. Those that must stay are set aside, and the next search goes on behind them.
- * core/channels.ts, core/channel-orders.ts
+ * core/ring-budget.ts, core/channel-orders.ts
  */
 export const CHANNELS_CHECKED_MAX = 2_000;
 
@@ -1005,7 +1005,7 @@ export const WORKER_PROVEN_MS = 10_000;
 export const WORKER_DEATHS_MAX = 8;
 
 /**
- * Rows, such as revocations, that are kept for workers beside a log in memory, ~200 B each; above
+ * Rows, such as revocations, that are kept for workers where the log does not, ~200 B each; above
  * it the oldest goes. As many as there may be revocations. workers/rows.ts
  */
 export const WORKER_ROWS_MAX = 100_000;
@@ -1055,6 +1055,13 @@ export const LOG_FLUSH_MS = 20;
  * leaves such a hole. log/lmdb/store.ts
  */
 export const LOG_ID_LEASE = 1_000_000;
+
+/**
+ * Holes in the ids of a log on disk that are told apart, one for each time that a process with
+ * `--durability async` was killed: past it the two oldest become one, and what lies between them is
+ * told as lost, too. log/lmdb/holes.ts
+ */
+export const LOG_HOLES_MAX = 100;
 
 /**
  * How far a clock may go back, ms, until the times of a log on disk begin anew with it: the clock

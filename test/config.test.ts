@@ -1432,6 +1432,17 @@ describe('settings that are read again', () => {
     expect(reloadSettings(plain, one)).toEqual({ settings: plain, changed: [], ignored: tls });
   });
 
+  it('take over what a log on disk keeps, and what a stream keeps not: that is made once', () => {
+    const bounds = ['--log-events=5', '--log-bytes=1MiB', '--log-age=1h'];
+    const flags = ['--log-events', '--log-bytes', '--log-age'];
+    const disk = parse(['--log=lmdb:d']).settings;
+    const less = parse(['--log=lmdb:d', ...bounds]).settings;
+    expect(reloadSettings(disk, less)).toEqual({ settings: less, changed: flags, ignored: [] });
+    const nats = parse(['--log=nats://127.0.0.1']).settings;
+    const other = parse(['--log=nats://127.0.0.1', ...bounds]).settings;
+    expect(reloadSettings(nats, other)).toEqual({ settings: nats, changed: [], ignored: flags });
+  });
+
   it('keep the lifetime of tokens, since revocations are kept for it', () => {
     const running = parse([]).settings;
     const { settings, ignored } = reloadSettings(

@@ -104,6 +104,29 @@ describe('a server that is killed and started again', () => {
     });
   });
 
+  test('with async: tells its readers of a gap, and gives what it has kept', async () => {
+    const { server, again } = await serverOnLog({ durability: 'async' });
+    const { last } = await server.publishBatch('a', [{ data: 1 }, { data: 2 }]);
+    // A read of the log has it committed.
+    expect(await pollOn(server, '/a?since=10m')).toEqual([1, 2]);
+    const next = await again(server);
+    const headers = { 'Last-Event-ID': String(last) };
+    const back = await SseLine.open(next.port, '/a', { headers });
+    const newest = await SseLine.open(next.port, '/a?last=1');
+    const live = await next.publish('a', 'live');
+    await back.waitForId(live);
+    await newest.waitForId(live);
+    expect([back.ids, back.gaps.length]).toEqual([[live], 1]);
+    expect([newest.ids, newest.gaps.length]).toEqual([[last, live], 1]);
+    for (const line of [back, newest]) line.close();
+    // Also by the start after the next one.
+    expect(await pollOn(next, '/a?since=10m')).toEqual([1, 2, 'live']);
+    const third = await again(next);
+    expect(await poll(third, `/a?since=${last}&limit=9&wait=0`)).toMatchObject([
+      { gap: { after: last, before: live }, id: live, data: 'live' },
+    ]);
+  });
+
   test('has no more of a channel that was deleted', async () => {
     const { server, again } = await serverOnLog();
     const before = await server.publish('a', 'before');
@@ -218,6 +241,31 @@ describe.each([
     await keeps(4);
     expect(await pollOn(server, '/a?since=0')).toEqual([7, 8, 9]);
   });
+});
+
+test('SIGHUP lets a log on disk keep more or less from then on', async () => {
+  const config = join(directoryForTest(), 'holdline.json');
+  const write = (more: object): void => writeFileSync(config, JSON.stringify(more));
+  write({ 'log-events': 6 });
+  const { server } = await serverOnLog({ config });
+  const keeps = (events: number) =>
+    server.statsUntil(`${events} events`, ({ log }) => log.events === events);
+  const nine = Array.from({ length: 9 }, (_, i) => ({ data: i }));
+  await server.publishBatch('a', nine);
+  await keeps(6);
+  write({ 'log-events': 2, 'log-ballast': '2MiB' });
+  server.signal('SIGHUP');
+  await keeps(2);
+  const changed = server.logs.find(({ msg }) => msg === 'reloaded');
+  expect(changed).toMatchObject({ changed: ['--log-events'] });
+  write({ 'log-events': 4 });
+  server.signal('SIGHUP');
+  await server.waitFor(
+    'it is read again',
+    () => server.logs.filter(({ msg }) => msg === 'reloaded').length === 2,
+  );
+  await server.publishBatch('a', nine);
+  await keeps(4);
 });
 
 test('SIGHUP says where keep… of policies has no effect', async () => {

@@ -1,18 +1,19 @@
 /** What a log on disk keeps when its process, or only its thread, ends in the middle of work. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { MessagePort, Worker } from 'node:worker_threads';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
 import type { LoggedEntry } from '../src/core/event.js';
 import { LOG_OUTCOME_MS_MAX, LOG_RESTART_MS_MAX } from '../src/limits.js';
 import { event, events, namesOf, readAll } from './log-contract.js';
 import { crashRound } from './support/crash-log.js';
 import { FakeClock, settlePromises } from './support/fake-clock.js';
-import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
+import { logDirectory, openLmdbLog, PLAIN_LOG } from './support/lmdb-log.js';
 import { until } from './support/until.js';
 
 const EXITING = fileURLToPath(new URL('support/exiting-appender.ts', import.meta.url));
@@ -52,6 +53,69 @@ test('a process that exits while its log writes does end', async () => {
     return code;
   });
   expect(await Promise.all(ends)).toEqual(ends.map(() => 7));
+});
+
+describe('with async: what a crash may have lost', () => {
+  /** As a process that is killed leaves a log: with the lease that it had. */
+  async function crashed(from: string, name: string): Promise<string> {
+    const log = await openLmdbLog(from, { durability: 'async' });
+    await log.append(events(name));
+    // A question has it committed.
+    await readAll(log, ['a']);
+    const left = `${from}.${name}`;
+    cpSync(from, left, { recursive: true });
+    await log.close();
+    onTestFinished(() => rmSync(left, { recursive: true, force: true }));
+    return left;
+  }
+
+  const pageOf = async (log: LmdbLog, after: number) => {
+    const page = await log.history.read({
+      channels: ['a'],
+      after,
+      through: log.lastId(),
+      eventsMax: 9,
+      bytesMax: 1e6,
+    });
+    return [namesOf(page.events), page.through, page.lostThrough];
+  };
+
+  test('is told behind the last event that is there, also after the next starts', async () => {
+    const first = await crashed(directory, 'a1');
+    const twice = await crashed(first, 'a2');
+    for (const start of ['after the crash', 'in order']) {
+      const log = await openLmdbLog(twice);
+      if (start === 'after the crash') await log.append(events('a3'));
+      const last = 2_000_003;
+      expect(log.lastId()).toBe(last);
+      const pages = [await pageOf(log, 0)];
+      for (let end = 0; end < last; pages.push(await pageOf(log, end)))
+        end = pages.at(-1)![1] as number;
+      expect([start, ...pages]).toEqual([
+        start,
+        [['a1'], 1, 0],
+        [['a2'], 1_000_002, 1_000_001],
+        [['a3'], last, 2_000_002],
+        // Whoever is behind the holes has lost nothing.
+        [[], last, 0],
+      ]);
+      const bounds = { through: last, eventsMax: 9, bytesMax: 1e6 };
+      const newest = await log.history.newest('a', bounds);
+      expect([namesOf(newest.events), newest.lostThrough]).toEqual([['a1', 'a2', 'a3'], 2_000_002]);
+      await log.close();
+    }
+  });
+
+  test('is nothing where the log was closed', async () => {
+    for (const name of ['a1', 'a2']) {
+      const log = await openLmdbLog(directory, { durability: 'async' });
+      await log.append(events(name));
+      await log.close();
+    }
+    const log = await openLmdbLog(directory);
+    expect(await pageOf(log, 0)).toEqual([['a1', 'a2'], 2, 0]);
+    await log.close();
+  });
 });
 
 /** The threads that logs have spoken to. */
@@ -116,7 +180,7 @@ describe('a thread that ends', () => {
     const faults: string[] = [];
     const report = (error: unknown): void => void faults.push(String(error));
     const log = await openLmdbLog(directory, { clock, report });
-    log.usePolicies([]);
+    log.keepTo(PLAIN_LOG.rules);
     const crashed = crash(workers[0]!);
     // It is sent when the thread has ended, and not known to have.
     let outcome: unknown;

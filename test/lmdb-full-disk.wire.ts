@@ -6,7 +6,7 @@ import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
 import { deletion, event, events, namesOf, readAll } from './log-contract.js';
-import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
+import { logDirectory, NO_BOUNDS, openLmdbLog, rulesOf } from './support/lmdb-log.js';
 import { until } from './support/until.js';
 
 const MB = 1024 * 1024;
@@ -123,6 +123,19 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(namesOf((await readAll(log, ['a'])).events)).toEqual(['a1', 'a3']);
   });
 
+  test('is made room on by keeping less', async () => {
+    log = await openLmdbLog(directory, { ballastBytes: BALLAST });
+    await ballastTaken();
+    const taken = await fill(log);
+    await until('the log is down', () => !log.state.isUp);
+    log.keepTo(rulesOf({ retention: { ...NO_BOUNDS, events: 20 } }));
+    await until('the log is up', () => log.state.isUp);
+    await until('20 are left', () => log.figures?.events === 20);
+    const [id] = await log.append(events('a1'));
+    expect(id).toBe(taken + 1);
+    expect(statSync(join(directory, 'ballast')).size).toBe(BALLAST);
+  });
+
   test('is filled and made room on again and again, by one channel and by many', async () => {
     log = await openLmdbLog(directory, { ballastBytes: BALLAST });
     await ballastTaken();
@@ -160,6 +173,27 @@ describe.runIf(mayMount)('a full disk', () => {
     await until('the log is up', () => log.state.isUp);
     const { events: found } = await readAll(log, ['a']);
     expect(namesOf(found).map((text) => text.split(' ')[0])).toEqual(given);
+  });
+
+  test('with async: what a full disk did not take until the end is a hole, whose ids stay given', async () => {
+    const faults: string[] = [];
+    const report = (error: unknown): void => void faults.push(String(error));
+    log = await openLmdbLog(directory, { durability: 'async', report });
+    const [id] = await log.append(events('a1'));
+    await readAll(log, ['a']);
+    const other = fillDisk();
+    // More than the room that is kept.
+    const [given] = await log.append([event('b', { data: Buffer.alloc(8_000_000) })]);
+    await until('the log is down', () => !log.state.isUp);
+    await log.close();
+    expect(faults.join()).toContain('that were acknowledged (--durability async) are lost');
+    rmSync(other);
+    log = await openLmdbLog(directory);
+    const [next] = await log.append(events('a2'));
+    expect(next).toBeGreaterThan(given!);
+    const request = { channels: ['a'], through: next!, eventsMax: 9, bytesMax: 1e6 };
+    const page = await log.history.read({ ...request, after: id! });
+    expect(page.lostThrough).toBeGreaterThanOrEqual(given!);
   });
 
   test('with async: deletions are taken behind what was answered, and make room', async () => {

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
 import { SYSTEM_CLOCK } from '../src/clock.js';
 import { deletion, event, events, namesOf, readAll } from './log-contract.js';
-import { logDirectory, NO_BOUNDS, openLmdbLog } from './support/lmdb-log.js';
+import { logDirectory, NO_BOUNDS, openLmdbLog, rulesOf } from './support/lmdb-log.js';
 import { until } from './support/until.js';
 
 let directory: string;
@@ -166,18 +166,20 @@ describe('a channel with a policy', () => {
   });
 });
 
-test('policies that are changed while it runs count at once, without a publish', async () => {
+test('rules that are changed while it runs count at once, without a publish', async () => {
   log = await openLmdbLog(directory, { policies: [{ channels: 'a', keepEvents: 3 }] });
   await log.append(events('a1', 'b1', 'a2', 'b2', 'a3', 'b3', 'a4'));
   expect([await kept('a'), await kept('b')]).toEqual([
     ['a2 a3 a4', 1],
     ['b1 b2 b3', 0],
   ]);
-  log.usePolicies([{ channels: 'b', keepEvents: 1 }]);
-  // Without a publish.
+  log.keepTo(rulesOf({ policies: [{ channels: 'b', keepEvents: 1 }] }));
   await until('b3 is the oldest', async () => (await kept('b'))[0] === 'b3');
   await log.append(events('a5'));
   expect(await kept('a')).toEqual(['a2 a3 a4 a5', 1]);
+  log.keepTo(rulesOf({ retention: { ...NO_BOUNDS, events: 2 } }));
+  await until('two are left', async () => (await kept('a'))[0] === 'a4 a5');
+  expect(await kept('b')).toEqual(['', 6]);
 });
 
 test('what a deletion leaves behind is removed in steps, and what comes after it is not', async () => {

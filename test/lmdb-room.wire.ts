@@ -11,7 +11,7 @@ import { Room } from '../dist/log/lmdb/room.js';
 import { Store, type Commitment } from '../dist/log/lmdb/store.js';
 import type { NewEntry } from '../src/core/event.js';
 import { deletion, event } from './log-contract.js';
-import { logDirectory, NO_BOUNDS, PLAIN_LOG } from './support/lmdb-log.js';
+import { logDirectory, NO_BOUNDS, PLAIN_LOG, rulesOf } from './support/lmdb-log.js';
 import { Random } from './support/random.js';
 
 let directory = '';
@@ -39,8 +39,8 @@ afterEach(() => {
 describe('pages of the file', () => {
   const KINDS: readonly (readonly [string, Partial<ThreadData>])[] = [
     ['without bounds', {}],
-    ['that keeps 300 events', { retention: { ...NO_BOUNDS, events: 300 } }],
-    ['with policies', { policies: [{ channels: 'c*', keepEvents: 3 }] }],
+    ['that keeps 300 events', { rules: rulesOf({ retention: { ...NO_BOUNDS, events: 300 } }) }],
+    ['with policies', { rules: rulesOf({ policies: [{ channels: 'c*', keepEvents: 3 }] }) }],
   ];
   test.each(KINDS)('of a log %s: never more than was reserved', async (_, more) => {
     store = await openStore(more);
@@ -97,5 +97,24 @@ test.each(['fallocate', 'zeros'])('room is disk that the file has, by %s', async
   // And the log is what it was.
   store = await openStore();
   expect(store.newestId).toBe(0);
+  await store.close();
+});
+
+test('what was written further than was thought is not cut off on a full disk', async () => {
+  store = await openStore();
+  const allocate = (): never => {
+    throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  };
+  const libc = await loadLogLibc();
+  const room = Room.open(directory, libc && { ...libc, allocate });
+  const before = room.pages;
+  const data = Buffer.alloc(1_000_000, 'x');
+  for (let i = 0; i < 30; i++) store.commit([commitmentOf([event('c', { data })])], Date.now());
+  const written = readPagesOf(path());
+  expect(written).toBeGreaterThan(before + 2000);
+  expect(room.reserve(2000)).toBe(0);
+  expect(statSync(path()).size).toBeGreaterThanOrEqual(written * room.pageBytes);
+  expect(room.pages).toBe(written);
+  room.close();
   await store.close();
 });

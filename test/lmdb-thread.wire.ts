@@ -10,7 +10,7 @@ import { NewestSearch } from '../dist/log/lmdb/pages.js';
 import { Store } from '../dist/log/lmdb/store.js';
 import { isDeletion, type NewEntry } from '../src/core/event.js';
 import { event, events, readAll } from './log-contract.js';
-import { logDirectory, openLmdbLog, PLAIN_LOG } from './support/lmdb-log.js';
+import { logDirectory, openLmdbLog, PLAIN_LOG, rulesOf } from './support/lmdb-log.js';
 import { until } from './support/until.js';
 
 let directory: string;
@@ -127,7 +127,7 @@ test('a clock that is ahead for a while removes no revocation', async () => {
   const aheadMs = Date.now() + 24 * hourMs;
   const ahead = vi.spyOn(Date, 'now').mockImplementation(() => aheadMs);
   append(events('a1'));
-  thread.take({ kind: 'policies', policies: [] });
+  thread.take({ kind: 'rules', rules: PLAIN_LOG.rules });
   await until('it looks for what is over', () =>
     sweep.mock.calls.some(([nowMs]) => nowMs === aheadMs),
   );
@@ -176,7 +176,10 @@ test('policies that change while a failed write is mended count from then on', a
   const openStore = Store.open;
   vi.spyOn(Store, 'open').mockImplementationOnce(async (...asked) => {
     const store = await openStore.apply(Store, asked);
-    thread.take({ kind: 'policies', policies: [{ channels: 'a', keepEvents: 1 }] });
+    thread.take({
+      kind: 'rules',
+      rules: rulesOf({ policies: [{ channels: 'a', keepEvents: 1 }] }),
+    });
     return store;
   });
   failAfterHalf();
@@ -240,7 +243,7 @@ test('the end does not wait until all is forgotten that is above the bounds', as
   await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
   told = [];
   const sweep = vi.spyOn(Store.prototype, 'sweep');
-  await open({ retention: { events: 1, bytes: 0, ageMs: 0 } });
+  await open({ rules: rulesOf({ retention: { events: 1, bytes: 0, ageMs: 0 } }) });
   thread.take({ kind: 'close' });
   await until('the log is closed', () => told.some(({ kind }) => kind === 'closed'));
   expect(sweep.mock.calls.length).toBeLessThan(2);

@@ -98,9 +98,12 @@ test('a backup while a server writes has everything up to one moment, and can be
   expect(namesOf(page.events.slice(0, 3))).toEqual(['a1', 'b1', 'a2']);
   expect(await next.kept('k')).toMatchObject({ digest: 'd', receipt: { firstId: 1 } });
   expect(await next.rows.load('revocation')).toMatchObject([{ key: 'ann', value: '1' }]);
-  // What the first server gave after the backup is not given again.
+  // What the first server gave after the backup is not given again, and is told as lost.
   const [id] = await next.append(events('a3'));
   expect(id).toBeGreaterThan(last);
+  const request = { channels: ['a'], through: id!, eventsMax: 9, bytesMax: 1e6 };
+  const behind = await historyOf(next).read({ ...request, after: Number(newest) });
+  expect([namesOf(behind.events), behind.lostThrough]).toEqual([['a3'], id! - 1]);
   await next.close();
 });
 

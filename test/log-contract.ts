@@ -190,7 +190,7 @@ export function logContract(name: string, subject: ContractSubject): void {
     test('what was appended before close is committed, and nothing after it is', async () => {
       const log = await make();
       const given = Array.from({ length: 50 }, (_, index) => log.append(events(`a${index + 1}`)));
-      await log.close();
+      await Promise.all([log.close(), log.close()]);
       const ids = (await Promise.all(given)).flat();
       expect(ids.length).toBe(50);
       const next = await reopen();

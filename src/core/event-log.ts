@@ -47,12 +47,14 @@ export interface HistoryPage {
    */
   readonly events: readonly LoggedEvent[];
   /**
-   * Everything kept up to this id is in the page: the `through` asked for, or the last event's.
+   * Everything kept up to this id is in the page: the `through` asked for, or the last event's, or
+   * where a loss begins that the next page tells of.
    */
   readonly through: number;
   /**
-   * Highest id that one of the channels has lost, to retention or a deletion; `floor` if none has.
-   * A position below it has missed something.
+   * Highest id that one of the channels has lost, to retention, a deletion or a crash; `floor` if
+   * none has. A position below it has missed something. Of {@link History.newest}, events of the
+   * page may be below it.
    */
   readonly lostThrough: number;
   /**
@@ -77,6 +79,14 @@ export interface History {
   idBefore(wallMs: number): Promise<number>;
 }
 
+/** What is kept at most; 0 means no such bound. */
+export interface Retention {
+  readonly events: number;
+  /** Of records, bytes. */
+  readonly bytes: number;
+  readonly ageMs: number;
+}
+
 /** What channels by pattern keep at most, beside the bounds of the whole log. */
 export interface KeepPolicy {
   /** A name or a pattern. */
@@ -85,6 +95,12 @@ export interface KeepPolicy {
   readonly keepBytes?: number | undefined;
   /** Milliseconds. */
   readonly keepAge?: number | undefined;
+}
+
+/** What a log keeps: all channels together, and some by pattern. */
+export interface KeepRules {
+  readonly retention: Retention;
+  readonly policies: readonly KeepPolicy[];
 }
 
 /** Whether a log takes entries now. */
@@ -184,12 +200,12 @@ export interface EventLog {
    * HOLDLINE_LOG_UNAVAILABLE when that cannot be known in time.
    */
   reach?(id: number): Promise<boolean>;
-  /** Policies that it keeps to from now on; absent where none has an effect on what is kept. */
-  usePolicies?(policies: readonly KeepPolicy[]): void;
+  /** What it keeps from now on; absent where that is not its own to say. */
+  keepTo?(rules: KeepRules): void;
   /** The id that was handed over last; before any, the last one given when it was opened. */
   lastId(): number;
   /** First id − 1. Positions below it are of another log. */
   floor(): number;
-  /** Ends it, after what was appended is committed. */
+  /** Ends it, after what was appended is committed. May be called again, also meanwhile. */
   close(): Promise<void>;
 }

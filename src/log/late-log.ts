@@ -8,7 +8,7 @@ import {
   LOG_NOT_OPEN,
   type EventLog,
   type History,
-  type KeepPolicy,
+  type KeepRules,
   type KeptReceipt,
   type LogFigures,
   type LogRows,
@@ -41,7 +41,7 @@ export class LateLog implements EventLog {
   readonly #counters: Pick<Counters, 'log_append_failures_total'>;
   #opening: Promise<void> | undefined;
   #log: EventLog | undefined;
-  #policies: readonly KeepPolicy[] | undefined;
+  #rules: KeepRules | undefined;
 
   constructor(
     load: LoadLog,
@@ -64,7 +64,7 @@ export class LateLog implements EventLog {
       const log = await this.#load();
       await log.open();
       this.#log = log;
-      if (this.#policies !== undefined) log.usePolicies?.(this.#policies);
+      if (this.#rules !== undefined) log.keepTo?.(this.#rules);
     } catch (error) {
       this.#opening = undefined;
       throw error;
@@ -127,9 +127,9 @@ export class LateLog implements EventLog {
     return log.reach?.(id) ?? Promise.resolve(id <= log.lastId());
   }
 
-  usePolicies(policies: readonly KeepPolicy[]): void {
-    this.#policies = policies;
-    this.#log?.usePolicies?.(policies);
+  keepTo(rules: KeepRules): void {
+    this.#rules = rules;
+    this.#log?.keepTo?.(rules);
   }
 
   lastId(): number {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Clock } from '../clock.js';
 import type { NewEvent } from '../core/event.js';
-import type { EventLog } from '../core/event-log.js';
+import type { EventLog, KeepRules, Retention } from '../core/event-log.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { placeOf } from '../options/log-kinds.js';
@@ -21,10 +21,7 @@ export interface LogOwner {
 }
 
 /** What is the same for every log that keeps events. */
-type Common = Pick<
-  LmdbLogOptions & NatsLogOptions,
-  'clock' | 'counters' | 'firstId' | 'report' | 'retention'
->;
+type Common = Pick<LmdbLogOptions & NatsLogOptions, 'clock' | 'counters' | 'firstId' | 'report'>;
 
 /**
  * Makes the log. Its library is loaded when it is opened, which rejects with HOLDLINE_NO_LIBRARY
@@ -38,17 +35,7 @@ export function makeLog(
 ): EventLog {
   const place = placeOf(settings.log);
   if (place.kind === 'memory') return new MemoryLog(clock, counters, settings.firstId);
-  const common: Common = {
-    retention: {
-      events: settings.logEvents,
-      bytes: settings.logBytes,
-      ageMs: settings.logAgeMs,
-    },
-    firstId: settings.firstId,
-    clock,
-    counters,
-    report,
-  };
+  const common: Common = { firstId: settings.firstId, clock, counters, report };
   const load =
     place.kind === 'lmdb'
       ? () => lmdbLog(settings, place.directory, common)
@@ -56,14 +43,30 @@ export function makeLog(
   return new LateLog(load, clock, counters);
 }
 
-async function lmdbLog(
-  { durability, policies, logBallastBytes }: Settings,
-  directory: string,
-  common: Common,
-): Promise<EventLog> {
+/** What a log with the settings keeps. */
+export function keepRulesOf(settings: Settings): KeepRules {
+  return { retention: retentionOf(settings), policies: settings.policies };
+}
+
+export function retentionOf({
+  logEvents,
+  logBytes,
+  logAgeMs,
+}: Pick<Settings, 'logEvents' | 'logBytes' | 'logAgeMs'>): Retention {
+  return { events: logEvents, bytes: logBytes, ageMs: logAgeMs };
+}
+
+async function lmdbLog(settings: Settings, directory: string, common: Common): Promise<EventLog> {
   checkLibraries('--log lmdb:', LMDB_LIBRARIES);
   const { LmdbLog } = await import('./lmdb/lmdb-log.js');
-  return new LmdbLog({ ...common, directory, durability, policies, ballastBytes: logBallastBytes });
+  const { durability, logBallastBytes: ballastBytes } = settings;
+  return new LmdbLog({
+    ...common,
+    directory,
+    durability,
+    rules: keepRulesOf(settings),
+    ballastBytes,
+  });
 }
 
 async function natsLog(
@@ -74,7 +77,7 @@ async function natsLog(
   const options = natsOptions(settings, servers);
   checkLibraries('--log nats:', NATS_LIBRARIES);
   const { NatsLog } = await import('./nats/nats-log.js');
-  return new NatsLog({ ...common, ...options });
+  return new NatsLog({ ...common, ...options, retention: retentionOf(settings) });
 }
 
 /** Where NATS is and how it is entered. Throws HOLDLINE_BAD_OPTION for a file that is not there. */
@@ -91,7 +94,7 @@ export function natsOptions(
     | 'natsUser'
   >,
   servers: readonly string[],
-): Omit<NatsLogOptions, keyof Common | 'check'> {
+): Omit<NatsLogOptions, keyof Common | 'check' | 'retention'> {
   const { natsCreds, natsTlsCa } = settings;
   const readCreds =
     natsCreds === undefined ? undefined : () => readFileOf('--nats-creds', natsCreds);

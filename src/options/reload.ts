@@ -1,9 +1,10 @@
 /** Settings that a running server takes over when its configuration is read again. */
 
+import { placeOf } from './log-kinds.js';
 import { checkRelations, isDemoOfThisMachine } from './settings.js';
 import { OPTIONS, type OptionRow, type SettingName, type Settings } from './table.js';
 
-/** Credentials, what they are needed for, and certificates. Others need another start. */
+/** Credentials, what they are needed for, and certificates. Nearly all others need a start. */
 const RELOADED = [
   'publishKey',
   'openPublish',
@@ -24,6 +25,13 @@ const RELOADED = [
   // The files, whose contents are read again in any case. TLS neither begins nor ends.
   'tlsCert',
   'tlsKey',
+] as const satisfies readonly SettingName[];
+
+/** Those of a log on disk: a stream of NATS has its own. */
+const RELOADED_ON_DISK = [
+  'logEvents',
+  'logBytes',
+  'logAgeMs',
 ] as const satisfies readonly SettingName[];
 
 const FLAGS = Object.fromEntries(
@@ -51,10 +59,12 @@ export function reloadSettings<Some extends Settings>(running: Some, read: Some)
   const settings: Record<string, unknown> = { ...running };
   const changed: string[] = [];
   const ignored: string[] = [];
+  const isOnDisk = placeOf(running.log).kind === 'lmdb';
   for (const [name, row] of Object.entries<OptionRow>(OPTIONS)) {
     const setting = name as SettingName;
     const isTaken =
       (RELOADED.some((one) => one === setting) ||
+        (isOnDisk && RELOADED_ON_DISK.some((one) => one === setting)) ||
         // The demo lets every page listen while others do not reach it, and no longer.
         (setting === 'allowOrigin' &&
           isDemoOfThisMachine(running) &&

@@ -29,7 +29,7 @@ import { PublishRates } from '../http/publish-rates.js';
 import { Refusals } from '../http/refusals.js';
 import { FAULT_LOG_MS, SPARE_SOCKETS_MAX } from '../limits.js';
 import { KeptRevocations } from '../log/kept-revocations.js';
-import { makeLog } from '../log/make-log.js';
+import { keepRulesOf, makeLog } from '../log/make-log.js';
 import { streamWriteBytesMax } from '../native/builds.js';
 import type { CertificateFiles } from '../native/certificate.js';
 import { listen, type Listener, type ListenOptions } from '../native/uws.js';
@@ -421,7 +421,7 @@ function makeServer(
     guard.reload(next);
     opsKey = next.opsKey;
     hub.channels.usePolicies(next.policies);
-    log.usePolicies?.(next.policies);
+    log.keepTo?.(keepRulesOf(next));
   });
   return server;
 }

@@ -9,7 +9,7 @@ import { asError, HoldlineError } from '../errors.js';
 import { SHARED_PORT_TRIES_MAX } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
 import { closeLog } from '../log/close-log.js';
-import { makeLog } from '../log/make-log.js';
+import { keepRulesOf, makeLog } from '../log/make-log.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { freePort, portFailure } from '../native/listen-failure.js';
 import { placeOf } from '../options/log-kinds.js';
@@ -76,7 +76,7 @@ export async function openWorkers({
   const ops = opsListen === undefined ? undefined : splitHostAndPort(opsListen);
   const port = await portOf(settings);
   const opsPort = ops === undefined ? undefined : await portOf(ops);
-  const { log, history, keep, usePolicies } = await openLog(settings, counters, (error) =>
+  const { log, history, keep, keepTo } = await openLog(settings, counters, (error) =>
     say('error', asError(error).message, {}),
   );
   // The system spreads connections as it likes: one worker may get all.
@@ -109,7 +109,7 @@ export async function openWorkers({
   const use = (next: RunningSettings): Promise<void> => {
     // Each worker makes its own: what one would refuse is refused before any is told.
     Tokens.of(next);
-    usePolicies(next.policies);
+    keepTo(next);
     return supervisor.reload(next);
   };
   return { supervisor, use, close };
@@ -124,8 +124,8 @@ async function openLog(
   readonly log: EventLog;
   readonly history: History;
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
-  /** What is kept keeps to these from now on. */
-  readonly usePolicies: (policies: Settings['policies']) => void;
+  /** What is kept from now on. */
+  readonly keepTo: (settings: Settings) => void;
 }> {
   // Over NATS each worker has a log of its own. What they tell each other beside it stays here.
   const isTheirs = placeOf(settings.log).kind === 'nats';
@@ -134,7 +134,7 @@ async function openLog(
     : makeLog(settings, SYSTEM_CLOCK, counters, { report });
   await log.open();
   if (log.history !== undefined)
-    return { log, history: log.history, usePolicies: (policies) => log.usePolicies?.(policies) };
+    return { log, history: log.history, keepTo: (next) => log.keepTo?.(keepRulesOf(next)) };
   const rings = new RingHistory(
     {
       replay: { events: settings.replayEvents, bytes: settings.replayBytes },
@@ -147,7 +147,7 @@ async function openLog(
     log,
     history: rings,
     keep: (entries) => rings.take(entries),
-    usePolicies: (policies) => rings.usePolicies(policies),
+    keepTo: ({ policies }) => rings.usePolicies(policies),
   };
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { LmdbLog, type LmdbLogOptions } from '../../dist/log/lmdb/lmdb-log.js';
 import { SYSTEM_CLOCK } from '../../src/clock.js';
 import { makeCounters } from '../../src/counters.js';
+import type { KeepRules } from '../../src/core/event-log.js';
 import type { ContractLog } from '../log-contract.js';
 
 export const NO_BOUNDS = { events: 0, bytes: 0, ageMs: 0 };
@@ -18,17 +19,23 @@ export function logDirectory(): string {
 export const PLAIN_LOG = {
   durability: 'sync',
   firstId: 1,
-  retention: NO_BOUNDS,
-  policies: [],
+  rules: { retention: NO_BOUNDS, policies: [] },
   ballastBytes: 0,
 } as const;
 
+export function rulesOf({ retention = NO_BOUNDS, policies = [] }: Partial<KeepRules>): KeepRules {
+  return { retention, policies };
+}
+
+type More = Partial<Omit<LmdbLogOptions, 'directory' | 'rules'> & KeepRules>;
+
 export function makeLmdbLog(
   directory: string,
-  more: Partial<Omit<LmdbLogOptions, 'directory'>> = {},
+  { retention, policies, ...more }: More = {},
 ): LmdbLog {
   return new LmdbLog({
     ...PLAIN_LOG,
+    rules: rulesOf({ ...(retention && { retention }), ...(policies && { policies }) }),
     directory,
     clock: SYSTEM_CLOCK,
     counters: makeCounters(),
@@ -37,10 +44,7 @@ export function makeLmdbLog(
   });
 }
 
-export async function openLmdbLog(
-  directory: string,
-  more: Partial<Omit<LmdbLogOptions, 'directory'>> = {},
-): Promise<LmdbLog> {
+export async function openLmdbLog(directory: string, more: More = {}): Promise<LmdbLog> {
   const log = makeLmdbLog(directory, more);
   await log.open();
   return log;
@@ -48,7 +52,7 @@ export async function openLmdbLog(
 
 /** For test/log-contract.ts. */
 export async function contractLog(
-  more: Partial<Omit<LmdbLogOptions, 'directory'>> = {},
+  more: More = {},
   directory: string = logDirectory(),
 ): Promise<ContractLog> {
   const log = await openLmdbLog(directory, more);

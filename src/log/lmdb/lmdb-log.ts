@@ -9,7 +9,7 @@ import {
   LOG_UP,
   type EventLog,
   type History,
-  type KeepPolicy,
+  type KeepRules,
   type KeptReceipt,
   type LogFigures,
   type LogRows,
@@ -33,7 +33,6 @@ import {
 } from './messages.js';
 import { PendingAppends } from './pending-appends.js';
 import { PendingQuestions } from './pending-questions.js';
-import type { Retention } from './retention.js';
 import { Silence } from '../silence.js';
 import { ThreadHandle } from './thread-handle.js';
 
@@ -46,8 +45,7 @@ export interface LmdbLogOptions {
   readonly durability: Durability;
   /** Of a log that is made now; undefined: the clock, ms × 1000. */
   readonly firstId: number | undefined;
-  readonly retention: Retention;
-  readonly policies: readonly KeepPolicy[];
+  readonly rules: KeepRules;
   /** Room that is kept for deletions on a full disk, bytes; 0: none. */
   readonly ballastBytes: number;
   readonly clock: Clock;
@@ -69,7 +67,7 @@ export class LmdbLog implements EventLog {
     floor: () => this.#floor,
   });
   readonly #silence: Silence;
-  #policies: readonly KeepPolicy[];
+  #rules: KeepRules;
   #thread: ThreadHandle | undefined;
   /** False from the end of a thread until the next one is open: it would not know what it got. */
   #isThreadOpen = false;
@@ -82,10 +80,11 @@ export class LmdbLog implements EventLog {
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
   #hear: ((failure: Failure | undefined) => void) | undefined;
   #hearClosed: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(options: LmdbLogOptions) {
     this.#options = options;
-    this.#policies = options.policies;
+    this.#rules = options.rules;
     const { clock, counters } = options;
     this.#receipts = new KeptReceipts(clock, counters);
     this.#appends = new PendingAppends(clock, this.#receipts, (logged) => this.#take?.(logged));
@@ -98,7 +97,7 @@ export class LmdbLog implements EventLog {
 
   async open(): Promise<void> {
     const { directory, firstId, clock } = this.#options;
-    const { durability, retention, ballastBytes } = this.#options;
+    const { durability, ballastBytes } = this.#options;
     try {
       makeDirectory(directory);
     } catch (error) {
@@ -112,8 +111,7 @@ export class LmdbLog implements EventLog {
       directory,
       durability,
       firstId: firstId ?? firstIdAt(clock.wallMs()),
-      retention,
-      policies: this.#policies,
+      rules: this.#rules,
       ballastBytes,
     };
     this.#thread = new ThreadHandle(data, clock, {
@@ -177,10 +175,10 @@ export class LmdbLog implements EventLog {
     };
   }
 
-  /** What channels keep beyond them goes in small steps, as always. */
-  usePolicies(policies: readonly KeepPolicy[]): void {
-    this.#policies = policies;
-    this.#thread?.usePolicies(policies);
+  /** What is kept beyond them goes in small steps, as always. */
+  keepTo(rules: KeepRules): void {
+    this.#rules = rules;
+    this.#thread?.keepTo(rules);
   }
 
   lastId(): number {
@@ -191,9 +189,12 @@ export class LmdbLog implements EventLog {
     return this.#floor;
   }
 
-  async close(): Promise<void> {
-    const thread = this.#thread;
-    if (thread === undefined) return;
+  close(): Promise<void> {
+    if (this.#thread !== undefined) this.#closing ??= this.#close(this.#thread);
+    return this.#closing ?? Promise.resolve();
+  }
+
+  async #close(thread: ThreadHandle): Promise<void> {
     this.#send();
     this.#state = CLOSED;
     const closed = new Promise<void>((resolve) => {

@@ -49,6 +49,8 @@ export class LogThread {
   /** Retries since the log was up. */
   #retries = 0;
   #isClosing = false;
+  /** With `async`: what was answered could not be written until the end. */
+  #isLeaseLost = false;
 
   constructor(data: ThreadData, tell: Tell) {
     this.#data = data;
@@ -98,10 +100,10 @@ export class LogThread {
         this.#questions.ask(message);
         this.#soon();
         return;
-      case 'policies':
+      case 'rules':
         // Tables that are opened again use them, too.
-        this.#data = { ...this.#data, policies: message.policies };
-        this.#store?.usePolicies(this.#data);
+        this.#data = { ...this.#data, rules: message.rules };
+        this.#store?.keepTo(message.rules);
         this.#isSweepDue = true;
         this.#soon();
         return;
@@ -295,20 +297,21 @@ export class LogThread {
   /** At the end: what was answered, and found no room that is kept for it either. */
   #giveUpAnswered(error: unknown): void {
     const lost = countOf(this.#appends.takeAnswered());
-    if (lost > 0)
-      this.#tell({
-        kind: 'fault',
-        words: `${lost} entries that were acknowledged (--durability async) are lost: the log could not be written until its end: ${reasonOf(error)}`,
-      });
+    if (lost === 0) return;
+    this.#isLeaseLost = true;
+    this.#tell({
+      kind: 'fault',
+      words: `${lost} entries that were acknowledged (--durability async) are lost: the log could not be written until its end: ${reasonOf(error)}`,
+    });
   }
 
   /** Rejects when it cannot: then the thread ends, and is started again. */
   async #reopen(): Promise<void> {
-    const { newestId } = this.#opened();
-    await this.#opened().abandon();
-    const store = await Store.open(this.#data, newestId);
+    const before = this.#opened();
+    await before.abandon();
+    const store = await Store.open(this.#data, before);
     // Those that came meanwhile went to the one before.
-    store.usePolicies(this.#data);
+    store.keepTo(this.#data.rules);
     this.#store = store;
   }
 
@@ -368,7 +371,7 @@ export class LogThread {
     clearTimeout(this.#flush);
     clearTimeout(this.#retry);
     try {
-      await this.#opened().close();
+      await this.#opened().close({ isLeaseLost: this.#isLeaseLost });
     } catch (error) {
       this.#tell({ kind: 'fault', words: `the log was not closed: ${asError(error).message}` });
     }

@@ -1,14 +1,13 @@
 /** What a log and its thread tell each other. */
 import type {
   HistoryRequest,
-  KeepPolicy,
+  KeepRules,
   KeptReceipt,
   LogFigures,
   LogRow,
   LogState,
 } from '../../core/event-log.js';
 import { asError, HoldlineError, type RefusalCode, type StartCode } from '../../errors.js';
-import type { Retention } from './retention.js';
 
 export type Durability = 'sync' | 'async';
 
@@ -18,8 +17,7 @@ export interface ThreadData {
   readonly durability: Durability;
   /** Of a log that is made now. */
   readonly firstId: number;
-  readonly retention: Retention;
-  readonly policies: readonly KeepPolicy[];
+  readonly rules: KeepRules;
   /** Size of the file that is given back when the disk is full; 0: none. */
   readonly ballastBytes: number;
   /** Of the thread's {@link EndGate}, shared with who ends the thread. */
@@ -68,7 +66,7 @@ export type ToThread =
       readonly packed: Uint8Array;
     }
   | { readonly kind: 'ask'; readonly number: number; readonly question: Question }
-  | { readonly kind: 'policies'; readonly policies: readonly KeepPolicy[] }
+  | { readonly kind: 'rules'; readonly rules: KeepRules }
   | { readonly kind: 'close' };
 
 /** A receipt that was found at the start, and what is left of its time. */

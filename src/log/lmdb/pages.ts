@@ -3,6 +3,7 @@ import type { HistoryRequest } from '../../core/event-log.js';
 import { LOG_READ_SLICE_BYTES, LOG_READ_SLICE_EVENTS } from '../../limits.js';
 import { ChannelRows, readPlace } from './channel-rows.js';
 import type { Tables } from './environment.js';
+import { lostInHoles, pageBetween } from './holes.js';
 import { idKey, idOfRecord, readId, recordKey } from './keys.js';
 import type { FoundEvent } from './packing.js';
 import type { Store } from './store.js';
@@ -30,17 +31,19 @@ interface Source {
  * fewer than were asked for.
  */
 export function readPage(store: Store, request: HistoryRequest): FoundPage {
-  const { channels, after, through } = request;
+  const { channels, after } = request;
+  const hole = pageBetween(store.holes, Math.max(after, store.floor), request.through);
+  const { through } = hole;
   const eventsMax = Math.min(request.eventsMax, LOG_READ_SLICE_EVENTS);
   const bytesMax = Math.min(request.bytesMax, LOG_READ_SLICE_BYTES);
   const rows = new ChannelRows(store.tables);
-  let lostThrough = store.floor;
+  let lostThrough = Math.max(store.floor, hole.lostThrough);
   const sources: Source[] = [];
   for (const [channel, name] of channels.entries()) {
     const row = rows.get(name);
     lostThrough = Math.max(lostThrough, row?.lostThrough ?? store.forgottenThrough);
     if (row === undefined || row.events === 0) continue;
-    const start = Math.max(after, row.lostThrough) + 1;
+    const start = Math.max(after, row.lostThrough, hole.lostThrough) + 1;
     if (start > through) continue;
     const range = { start: recordKey(row.number, start), end: recordKey(row.number, through + 1) };
     const cursor = store.tables.records.getRange(range)[Symbol.iterator]();
@@ -119,7 +122,9 @@ export class NewestSearch {
     const logLost = Math.max(store.floor, row?.lostThrough ?? store.forgottenThrough);
     const events = this.#found.filter(({ id }) => id > logLost).toReversed();
     const isDeleted = row?.isDeleted === true;
-    return { events, through, lostThrough: Math.max(logLost, this.#leftOut), isDeleted };
+    // Events below a hole are found all the same: some may have followed them.
+    const lostThrough = Math.max(logLost, this.#leftOut, lostInHoles(store.holes, through));
+    return { events, through, lostThrough, isDeleted };
   }
 
   /** Returns true when the last slice was read. */

@@ -3,20 +3,12 @@
  * Each call is a bounded step within a write transaction.
  */
 import { compilePattern, type ChannelPattern } from '../../auth/pattern.js';
-import type { KeepPolicy } from '../../core/event-log.js';
+import type { KeepRules, Retention } from '../../core/event-log.js';
 import type { ChannelRow, ChannelRows } from './channel-rows.js';
 import { readPlace } from './channel-rows.js';
 import type { Tables } from './environment.js';
 import { idKey, idOfRecord, numberKey, readId, recordKey } from './keys.js';
 import { isBefore, type Totals } from './totals.js';
-
-/** What is kept at most; 0 means no such bound. */
-export interface Retention {
-  readonly events: number;
-  /** Of records, bytes. */
-  readonly bytes: number;
-  readonly ageMs: number;
-}
 
 const IDS_AT_ONCE = 32;
 const NO_BOUNDS: Retention = { events: 0, bytes: 0, ageMs: 0 };
@@ -34,8 +26,8 @@ export class Forgetting {
   readonly hasPolicies: boolean;
 
   /** The first policy that matches a channel counts, as everywhere. */
-  constructor(whole: Retention, policies: readonly KeepPolicy[]) {
-    this.#whole = whole;
+  constructor({ retention, policies }: KeepRules) {
+    this.#whole = retention;
     this.#policies = policies.flatMap(({ channels, keepEvents, keepBytes, keepAge }) => {
       const pattern = compilePattern(channels);
       const bounds = { events: keepEvents ?? 0, bytes: keepBytes ?? 0, ageMs: keepAge ?? 0 };

@@ -93,6 +93,8 @@ export class Room {
   /** Sees how far LMDB has come, and returns it. */
   #look(): number {
     const pages = readPages(this.#file, this.pageBytes);
+    // Should it have written more than was thought, none of that is ever cut off.
+    this.#endBytes = Math.max(this.#endBytes, pages * this.pageBytes);
     this.#left = Math.max(0, Math.floor(this.#endBytes / this.pageBytes) - pages);
     return pages;
   }

@@ -1,5 +1,5 @@
 /** The log's tables and what is done with them, each step one transaction. Used by the thread. */
-import type { LogFigures, LogRow } from '../../core/event-log.js';
+import type { KeepRules, LogFigures, LogRow } from '../../core/event-log.js';
 import { HoldlineError } from '../../errors.js';
 import {
   LOG_CHANNELS_MAX,
@@ -12,6 +12,7 @@ import { ChannelRows, packPlace, readPlace, readRow } from './channel-rows.js';
 import { CommitLock } from './commit-lock.js';
 import { EndGate } from './end-gate.js';
 import { openTables, writeSchema, type Tables } from './environment.js';
+import { readHoles, withHole, writeHoles, type Hole } from './holes.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { loadLogLibc } from './libc.js';
 import type { Durability, NewReceipt, ThreadData } from './messages.js';
@@ -55,6 +56,9 @@ export class Store {
   #leftWhenFull: number | undefined;
   /** As the last transaction left them. */
   #totals: Totals;
+  /** See {@link Hole}. */
+  holes: readonly Hole[] = [];
+  #writtenHoles = this.holes;
   /** Channel number from which {@link Store.sweep} goes on. */
   #sweptTo = 0;
 
@@ -72,15 +76,15 @@ export class Store {
     this.#counts = new PageCounts(tables);
     this.#counts.count(room.pages);
     this.#totals = totals;
-    this.#forgetting = new Forgetting(data.retention, data.policies);
+    this.#forgetting = new Forgetting(data.rules);
     this.#durability = data.durability;
   }
 
   /**
-   * Opens a log, or makes one. Rejects with HOLDLINE_BAD_LOG. `newestId` is that of the same run,
-   * when it is opened again; after a crash no id of a lease is given again.
+   * Opens a log, or makes one. Rejects with HOLDLINE_BAD_LOG. `before` is what the same thread had
+   * open until now; after a crash no id of a lease is given again, which leaves a hole.
    */
-  static async open(data: ThreadData, newestId?: number): Promise<Store> {
+  static async open(data: ThreadData, before?: Store): Promise<Store> {
     const { tables, isNew } = await openTables(data.directory, {
       gate: new EndGate(data.gateWord),
     });
@@ -100,7 +104,7 @@ export class Store {
         });
       else store.#check();
       store.committedId = totals.newestId;
-      store.#totals.newestId = Math.max(totals.newestId, newestId ?? totals.leaseEnd);
+      store.#openHoles(before);
       return store;
     } catch (error) {
       room?.close();
@@ -110,9 +114,23 @@ export class Store {
     }
   }
 
-  /** What channels keep from now on. */
-  usePolicies({ retention, policies }: Pick<ThreadData, 'policies' | 'retention'>): void {
-    this.#forgetting = new Forgetting(retention, policies);
+  /** What a crash has lost is known from here on, and written with the next commit. */
+  #openHoles(before: Store | undefined): void {
+    const totals = this.#totals;
+    const { newestId, leaseEnd } = totals;
+    this.#writtenHoles = readHoles(this.tables);
+    totals.newestId = Math.max(newestId, before?.newestId ?? leaseEnd);
+    const isCrash = before === undefined && totals.newestId > newestId;
+    this.holes =
+      before?.holes ??
+      (isCrash
+        ? withHole(this.#writtenHoles, { after: newestId, through: leaseEnd })
+        : this.#writtenHoles);
+  }
+
+  /** What is kept from now on. */
+  keepTo(rules: KeepRules): void {
+    this.#forgetting = new Forgetting(rules);
   }
 
   get floor(): number {
@@ -320,11 +338,11 @@ export class Store {
     if (!this.#hasRoom(few, pages)) throw this.room.problem;
   }
 
-  /** Ends the lease, so that ids go on without a hole, and closes. */
-  async close(): Promise<void> {
+  /** Ends the lease unless ids of it were lost, so that ids go on without a hole, and closes. */
+  async close({ isLeaseLost = false } = {}): Promise<void> {
     try {
       this.#change(SMALL_CHANGE, ({ totals }) => {
-        if (totals.leaseEnd === totals.newestId) return false;
+        if (isLeaseLost || totals.leaseEnd === totals.newestId) return false;
         totals.leaseEnd = totals.newestId;
         return true;
       });
@@ -379,11 +397,14 @@ export class Store {
         if (!change({ tables, totals, rows })) return tables.abort;
         rows.write();
         writeTotals(tables, totals);
+        if (this.holes !== this.#writtenHoles) writeHoles(tables, this.holes);
         isDone = true;
         return undefined;
       });
     this.#commitLock.within(() => this.#gate.within(transaction));
-    if (isDone) this.#totals = totals;
+    if (!isDone) return;
+    this.#totals = totals;
+    this.#writtenHoles = this.holes;
   }
 
   /** Reads what a damaged file would not have: the ends of the log. Throws if it is not there. */

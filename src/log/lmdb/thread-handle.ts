@@ -6,7 +6,7 @@ import process from 'node:process';
 import { Worker } from 'node:worker_threads';
 import { backOffMs } from '../../back-off.js';
 import type { Clock } from '../../clock.js';
-import type { KeepPolicy } from '../../core/event-log.js';
+import type { KeepRules } from '../../core/event-log.js';
 import { asError } from '../../errors.js';
 import { LOG_EXIT_MS_MAX, LOG_RESTART_MS, LOG_RESTART_MS_MAX } from '../../limits.js';
 import { EndGate } from './end-gate.js';
@@ -47,9 +47,9 @@ export class ThreadHandle {
   }
 
   /** Of this thread, and of those that are started in its place. */
-  usePolicies(policies: readonly KeepPolicy[]): void {
-    this.#data = { ...this.#data, policies };
-    this.tell({ kind: 'policies', policies });
+  keepTo(rules: KeepRules): void {
+    this.#data = { ...this.#data, rules };
+    this.tell({ kind: 'rules', rules });
   }
 
   /** It is not started again; resolves when it has ended. */

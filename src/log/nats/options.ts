@@ -1,6 +1,7 @@
 /** What a log on NATS is made with. */
 import type { Clock } from '../../clock.js';
 import type { NewEvent } from '../../core/event.js';
+import type { Retention } from '../../core/event-log.js';
 import type { Counters } from '../../counters.js';
 
 /** How to reach and enter NATS. No part of it is ever logged. */
@@ -22,11 +23,7 @@ export interface StreamOptions {
   readonly prefix: string;
   readonly replicas: number;
   /** What the stream keeps; 0, here and below: no such bound. */
-  readonly retention: {
-    readonly events: number;
-    readonly bytes: number;
-    readonly ageMs: number;
-  };
+  readonly retention: Retention;
   /** The first id of a stream that is made; the time in ms × 1000 by default. */
   readonly firstId: number | undefined;
 }

@@ -4,7 +4,7 @@ import { SYSTEM_CLOCK } from '../../clock.js';
 import { makeCounters } from '../../counters.js';
 import { checkLibraries, LMDB_LIBRARIES, NATS_LIBRARIES } from '../../libraries.js';
 import { backUp, LogReader, restore, upgrade, type LogFacts } from '../../log/lmdb/upkeep.js';
-import { natsOptions } from '../../log/make-log.js';
+import { natsOptions, retentionOf } from '../../log/make-log.js';
 import type { Surroundings } from '../../options/command-line.js';
 import { complain } from '../../terminal.js';
 import { parseLogCommand, type LogCommand } from './options.js';
@@ -48,11 +48,7 @@ async function copy({
   try {
     const copied = await copyTo(log.records(), log.rows(Date.now()), {
       ...access,
-      retention: {
-        events: settings.logEvents,
-        bytes: settings.logBytes,
-        ageMs: settings.logAgeMs,
-      },
+      retention: retentionOf(settings),
       clock: SYSTEM_CLOCK,
       counters: makeCounters(),
       check: () => {},
