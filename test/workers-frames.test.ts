@@ -99,14 +99,17 @@ test('each kind of frame is read as it was written', () => {
   const events = [{ id: 5, ...event }];
   const isDeleted = true;
   const written = { events, through: 6, lostThrough: 4, isDeleted };
-  const { number, page } = readPage(one(pageFrame(2, written)));
-  expect({ number, ...page, events: page.events.map(plain) }).toEqual({
-    number: 2,
-    events: events.map(plain),
-    through: 6,
-    lostThrough: 4,
-    isDeleted,
-  });
+  for (const more of [{}, { lostByChannel: [3, 2 ** 53 - 1] }]) {
+    const { number, page } = readPage(one(pageFrame(2, { ...written, ...more })));
+    expect({ number, ...page, events: page.events.map(plain) }).toEqual({
+      number: 2,
+      events: events.map(plain),
+      through: 6,
+      lostThrough: 4,
+      ...more,
+      isDeleted,
+    });
+  }
   const entered: [string, number][] = [];
   readCounts(
     one(

@@ -58,6 +58,11 @@ export interface HistoryPage {
    */
   readonly lostThrough: number;
   /**
+   * Of {@link History.read}: the same of each channel, in the order of the request. May be absent
+   * for one channel.
+   */
+  readonly lostByChannel?: readonly number[] | undefined;
+  /**
    * Of {@link History.newest}: true when the channel was deleted and nothing was published to it
    * since, as far as the log still knows; it may come after the `through` asked for.
    */

@@ -9,7 +9,9 @@
  * has drained. While a log does not answer, lines wait and are told nothing but heartbeats.
  *
  * What a line has been told is kept in its row: `losses` is −1 − the id up to which losses have
- * been reported to it, and `cursor` is {@link OLDEST} for one that asked for whatever there is.
+ * been reported to it, and `cursor` is {@link OLDEST} for one that asked for whatever there is. On
+ * several channels that id may be of one that has lost more than the others: what each of them had
+ * lost then is kept as well, since the others may lose more below it.
  */
 import { backOffMs } from '../back-off.js';
 import { pause, type Clock } from '../clock.js';
@@ -57,8 +59,9 @@ interface Serving {
   /** What was asked for: everything above `after`, up to `through`. */
   readonly after: number;
   readonly through: number;
-  /** Highest id up to there that is lost for good. */
+  /** Highest id up to there that is lost for good, and that of each channel. */
   readonly lostThrough: number;
+  readonly lostByChannel: readonly number[];
   /** The page's frames, by index of the encoding. */
   readonly frames: (Ring | undefined)[];
   /** Parts of those as gzip blocks, by index of the encoding and seq of their first frame. */
@@ -80,6 +83,8 @@ export class HistoryLines {
   readonly #parts: HistoryParts;
   readonly #shelves = new Map<string, Shelf>();
   readonly #turns: PageTurns;
+  /** What lines on several channels have been told, by their sockets. */
+  readonly #toldByChannel = new WeakMap<object, readonly number[]>();
   #isStopped = false;
 
   constructor(clock: Clock, counters: Counters, parts: HistoryParts) {
@@ -157,7 +162,9 @@ export class HistoryLines {
     });
     // What is lost above is still in the rings.
     const lostThrough = Math.min(page.lostThrough, through);
-    const serving = { shelf, page, after, through, lostThrough, frames: [], blocks: [] };
+    const lostByChannel = (page.lostByChannel ?? [lostThrough]).map((id) => Math.min(id, through));
+    const lost = { lostThrough, lostByChannel };
+    const serving = { shelf, page, after, through, ...lost, frames: [], blocks: [] };
     await this.#turns.give([...shelf.lines], (handle) => this.#visit(serving, handle));
   }
 
@@ -225,27 +232,42 @@ export class HistoryLines {
    * be given to it now: it refuses bytes, or where the gap ends is not known yet.
    */
   #tellLoss(serving: Serving, group: Group, row: number, port: LinePort): boolean {
-    const { lostThrough } = serving;
     const { table } = group;
     const cursor = table.cursors[row] as number;
     const told = -1 - (table.losses[row] as number);
     if (cursor === OLDEST) {
       table.advance(row, 0);
-      table.losses[row] = -1 - lostThrough;
+      this.#told(serving, table, row);
       return true;
     }
-    if (lostThrough <= Math.max(cursor, told)) return true;
-    const before = gapEnd(serving, group, Math.max(cursor, lostThrough));
+    const lost = this.#untold(serving, table, row);
+    if (lost <= cursor) return true;
+    const before = gapEnd(serving, group, lost);
     if (before === undefined) return false;
     this.#counters.gaps_total++;
     if (told === 0) this.#counters.gaps_at_join_total++;
     else this.#counters.gaps_slow_total++;
-    table.losses[row] = -1 - lostThrough;
+    this.#told(serving, table, row);
     table.lastWrites[row] = this.#parts.pump.step;
     table.interrupt(row);
     if (port.write(table.sockets[row], group.encoding.gap(cursor, before))) return true;
     this.#parts.pump.stall(group, row);
     return false;
+  }
+
+  /** Highest id that is lost and that the line has not been told of; 0 if there is none. */
+  #untold({ lostThrough, lostByChannel }: Serving, table: Group['table'], row: number): number {
+    const told = this.#toldByChannel.get(table.sockets[row] as object);
+    if (told === undefined)
+      return lostThrough > -1 - (table.losses[row] as number) ? lostThrough : 0;
+    return Math.max(0, ...lostByChannel.filter((id, i) => id > (told[i] as number)));
+  }
+
+  /** The line knows what its channels have lost, or asked for whatever there is. */
+  #told({ lostThrough, lostByChannel }: Serving, table: Group['table'], row: number): void {
+    table.losses[row] = -1 - lostThrough;
+    if (lostByChannel.length > 1)
+      this.#toldByChannel.set(table.sockets[row] as object, lostByChannel);
   }
 
   /** True when the line has been given all of the page, false when it refused; else undefined. */

@@ -180,13 +180,20 @@ export function readRecords({ payload }: Frame): readonly LoggedEntry[] {
   return readEntries(payload, 0);
 }
 
+/** Number, two ids, a flag and a count stand before what a page has lost of each channel. */
+const PAGE_HEAD_BYTES = 4 + 8 + 8 + 1 + 4;
+
 /** A page of the history, for the question of that number. */
 export function pageFrame(number: number, page: HistoryPage): Buffer {
-  const frame = makeFrame(FRAME.page, 21 + entriesSize(page.events));
+  const { lostByChannel = [] } = page;
+  const head = PAGE_HEAD_BYTES + 8 * lostByChannel.length;
+  const frame = makeFrame(FRAME.page, head + entriesSize(page.events));
   let at = frame.writeUInt32BE(number, PAYLOAD_AT);
   at = frame.writeDoubleBE(page.through, at);
   at = frame.writeDoubleBE(page.lostThrough, at);
   at = frame.writeUInt8(Number(page.isDeleted === true), at);
+  at = frame.writeUInt32BE(lostByChannel.length, at);
+  for (const id of lostByChannel) at = frame.writeDoubleBE(id, at);
   writeEntries(frame, at, page.events);
   return frame;
 }
@@ -195,12 +202,22 @@ export function readPage({ payload }: Frame): {
   readonly number: number;
   readonly page: HistoryPage;
 } {
-  const events = readEntries(payload, 21).filter(
+  const lostByChannel = Array.from({ length: payload.readUInt32BE(PAGE_HEAD_BYTES - 4) }, (_, i) =>
+    payload.readDoubleBE(PAGE_HEAD_BYTES + 8 * i),
+  );
+  const events = readEntries(payload, PAGE_HEAD_BYTES + 8 * lostByChannel.length).filter(
     (entry): entry is LoggedEvent => !isDeletion(entry),
   );
   const [through, lostThrough] = [payload.readDoubleBE(4), payload.readDoubleBE(12)];
   const isDeleted = payload.readUInt8(20) === 1;
-  return { number: payload.readUInt32BE(0), page: { events, through, lostThrough, isDeleted } };
+  const page = {
+    events,
+    through,
+    lostThrough,
+    ...(lostByChannel.length > 0 && { lostByChannel }),
+    isDeleted,
+  };
+  return { number: payload.readUInt32BE(0), page };
 }
 
 /** Bytes by channel. */

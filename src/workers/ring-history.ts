@@ -5,7 +5,7 @@
  */
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { Channels, type ChannelsOptions } from '../core/channels.js';
-import type { Member } from '../core/channel-set.js';
+import type { ChannelSet, Member } from '../core/channel-set.js';
 import type { LoggedEntry, LoggedEvent } from '../core/event.js';
 import type { History, HistoryPage, HistoryRequest } from '../core/event-log.js';
 import { makeCounters } from '../counters.js';
@@ -55,12 +55,12 @@ export class RingHistory implements History {
       const size = event.data.length + EVENT_COST_BYTES;
       if (events.length === eventsMax || (events.length > 0 && bytes + size > bytesMax)) {
         const last = events.at(-1)?.id ?? after;
-        return Promise.resolve(this.#page(events, last, set.lostThrough));
+        return Promise.resolve(this.#pageOf(set, events, last));
       }
       bytes += size;
       events.push(copyOf(event));
     }
-    return Promise.resolve(this.#page(events, through, set.lostThrough));
+    return Promise.resolve(this.#pageOf(set, events, through));
   }
 
   newest(
@@ -88,6 +88,11 @@ export class RingHistory implements History {
 
   idBefore(wallMs: number): Promise<number> {
     return Promise.resolve(this.#times.before(wallMs) ?? this.#floor);
+  }
+
+  #pageOf(set: ChannelSet, events: readonly LoggedEvent[], through: number): HistoryPage {
+    const lostByChannel = set.channels.map((member) => Math.max(member.lostThrough, this.#floor));
+    return { ...this.#page(events, through, set.lostThrough), lostByChannel };
   }
 
   #page(events: readonly LoggedEvent[], through: number, lostThrough: number): HistoryPage {

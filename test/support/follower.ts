@@ -3,6 +3,7 @@
  * in order, or told of a gap, and there may be a gap only where something was lost for good.
  */
 import { ENDS, type EndCode } from '../../src/errors.js';
+import { lostInHoles, type Hole } from '../../src/log/lmdb/holes.js';
 import type { Accepted, Asked, Model } from './model.js';
 import type { Told } from './readers.js';
 
@@ -12,6 +13,8 @@ interface OpenGap {
   readonly before: number;
   /** Told for a position that is no id of the log, or where nobody can know. */
   readonly isExcused: boolean;
+  /** Nothing need be missing in it: nobody knows whether something is. */
+  readonly mayBeEmpty: boolean;
   missing: number;
 }
 
@@ -23,6 +26,10 @@ export interface Lost {
   ofRing(channel: string): number;
   /** The log's first id − 1. */
   readonly floor: number;
+  /** Ids that crashes may have taken from it. */
+  holes(): readonly Hole[];
+  /** True when nobody knows whether something between two ids is lost. */
+  mayHaveLost(after: number, before: number): boolean;
   /** True when the log has lost more than the rings: nobody knows what was below. */
   isUncertain(channels: readonly string[]): boolean;
 }
@@ -65,7 +72,7 @@ export class Follower implements Told {
     const count = asked.kind === 'last' ? asked.count : Infinity;
     for (const [i, channel] of this.#channels.entries()) {
       const events = this.#model.eventsOf(channel);
-      const leftOut = events[(this.#next[i] as number) - 1];
+      const leftOut = events.slice(0, this.#next[i]).findLast(({ id }) => !this.#isInHole(id));
       const follow = events.length - (this.#next[i] as number);
       const lostThrough = this.#notHeld[i] ?? this.#lost.of(channel);
       if (leftOut !== undefined && follow < count && leftOut.id > lostThrough)
@@ -76,7 +83,9 @@ export class Follower implements Told {
   event(id: number): { readonly channel: string; readonly event: Accepted } {
     if (this.position < 0) throw new Error(`id ${id} before anything told where it starts`);
     if (id <= this.position) throw new Error(`id ${id} after ${this.position}`);
-    this.#gone ??= this.#channels.map((channel) => this.#lost.of(channel));
+    this.#gone ??= this.#channels.map((channel) =>
+      Math.max(this.#lost.of(channel), lostInHoles(this.#lost.holes(), id)),
+    );
     this.#passThrough(id - 1);
     this.position = id;
     this.events++;
@@ -109,6 +118,7 @@ export class Follower implements Told {
       after: isForeign ? -1 : (after as number),
       before: before ?? this.#model.lastId + 1,
       isExcused: isForeign || isBefore || this.#lost.isUncertain(this.#channels),
+      mayBeEmpty: this.#lost.mayHaveLost(after ?? -1, before ?? Infinity),
       missing: 0,
     });
   }
@@ -142,9 +152,13 @@ export class Follower implements Told {
     });
   }
 
-  #checkGap({ after, before, isExcused, missing }: OpenGap): void {
-    if (missing === 0 && !isExcused)
+  #checkGap({ after, before, isExcused, mayBeEmpty, missing }: OpenGap): void {
+    if (missing === 0 && !isExcused && !mayBeEmpty)
       throw new Error(`told a gap (${after}, ${before}) in which nothing is missing`);
+  }
+
+  #isInHole(id: number): boolean {
+    return this.#lost.holes().some(({ after, through }) => after < id && id <= through);
   }
 
   #miss(channel: string, id: number): void {
@@ -153,7 +167,7 @@ export class Follower implements Told {
     const lostThrough = this.#lost.of(channel);
     if (id <= (this.#notHeld[this.#channels.indexOf(channel)] ?? 0)) return;
     if (told.some(({ isExcused }) => isExcused)) return;
-    if (id > lostThrough)
+    if (id > lostThrough && !this.#isInHole(id))
       throw new Error(`missed ${id} of ${channel}, which is kept; is at ${this.position}`);
     const asksForAll = this.#asked.kind === 'oldest' || this.#asked.kind === 'last';
     const gone = this.#gone?.[this.#channels.indexOf(channel)] ?? Infinity;

@@ -22,6 +22,7 @@ import {
   type RequestKey,
 } from '../../src/core/event-log.js';
 import { HoldlineError } from '../../src/errors.js';
+import { lostInHoles, pageBetween, withHole, type Hole } from '../../src/log/lmdb/holes.js';
 
 /** How an append fails: nothing is committed; nobody knows, and it is not, or it is. */
 export type AppendFault = 'unavailable' | 'unknown' | 'unknown-kept';
@@ -38,6 +39,8 @@ export interface Faults {
   readonly readMs?: () => number;
   readonly readAnswerMs?: () => number;
   readonly readFails?: () => boolean;
+  /** Where a page ends that was to end at `through`, after `after`, if it ends before. */
+  readonly pageEnd?: (after: number, through: number) => number;
 }
 
 /** What is kept, for as many logs as open it one after another. */
@@ -51,8 +54,16 @@ export class KeepingStore {
   readonly #lost = new Map<string, number>();
   /** Channels that were deleted, and to which nothing was published since. */
   readonly #deleted = new Set<string>();
-  /** When ids were given, oldest first. */
-  readonly #times: { readonly id: number; readonly wallMs: number }[] = [];
+  /** Ids of which it may have lost events. */
+  holes: readonly Hole[] = [];
+  /** Pages that were read when more than they were to have was lost: of those nobody knows. */
+  readonly #unclear: Hole[] = [];
+  /** When ids were given, oldest first; what the event of each did, unless it is a deletion. */
+  readonly #times: {
+    readonly id: number;
+    readonly wallMs: number;
+    readonly event?: { readonly channel: string; readonly wasDeleted: boolean };
+  }[] = [];
 
   constructor(firstId = 1, keepEvents = Infinity) {
     this.floor = firstId - 1;
@@ -74,14 +85,18 @@ export class KeepingStore {
   commit(entries: readonly NewEntry[], wallMs: number): LoggedEntry[] {
     return entries.map((entry) => {
       const id = ++this.lastId;
-      this.#times.push({ id, wallMs });
       if (isDeletion(entry)) {
+        this.#times.push({ id, wallMs });
         this.forget(entry.channel, id);
         this.#deleted.add(entry.channel);
         return { id, channel: entry.channel, isDeletion: true };
       }
       const { channel, type, data, json } = entry;
-      this.#deleted.delete(channel);
+      this.#times.push({
+        id,
+        wallMs,
+        event: { channel, wasDeleted: this.#deleted.delete(channel) },
+      });
       const event: LoggedEvent = { id, channel, type, data: Uint8Array.from(data), json };
       const kept = this.#events.get(channel);
       if (kept === undefined) this.#events.set(channel, [event]);
@@ -90,6 +105,32 @@ export class KeepingStore {
       if (surplus > 0) this.forget(channel, this.eventsOf(channel)[surplus - 1]?.id as number);
       return event;
     });
+  }
+
+  /**
+   * The process was killed before the disk had its last events, at most so many of this start; ids
+   * go on as many ids further.
+   */
+  loseLast(eventsMax: number, ids: number): void {
+    let after = this.lastId;
+    for (let lost = 0; lost < eventsMax; lost++) {
+      const { id = 0, event } = this.#times.at(-1) ?? {};
+      const kept = event && this.#events.get(event.channel);
+      if (id <= (this.holes.at(-1)?.through ?? 0) || event === undefined) break;
+      if (kept?.at(-1)?.id !== id) break;
+      this.#times.pop();
+      kept.pop();
+      if (event.wasDeleted) this.#deleted.add(event.channel);
+      after = id - 1;
+    }
+    this.lastId += ids;
+    this.holes = withHole(this.holes, { after, through: this.lastId });
+  }
+
+  /** True when nobody knows whether events between two ids are lost. */
+  mayHaveLost(after: number, before: number): boolean {
+    const isIn = (hole: Hole): boolean => hole.through > after && hole.after < before;
+    return this.holes.some(isIn) || this.#unclear.some(isIn);
   }
 
   /** Forgets the channel's events up to `id`, as retention and deletions do. */
@@ -102,16 +143,23 @@ export class KeepingStore {
     kept.splice(0, gone.length);
   }
 
-  read({ channels, after, through, eventsMax, bytesMax }: HistoryRequest): HistoryPage {
+  read({ channels, after, eventsMax, bytesMax, ...asked }: HistoryRequest): HistoryPage {
+    const from = Math.max(after, this.floor);
+    const { through, lostThrough } = pageBetween(this.holes, from, asked.through);
+    const start = Math.max(from, lostThrough);
     const found = channels
-      .flatMap((channel) => between(this.eventsOf(channel), after, through, eventsMax + 1))
+      .flatMap((channel) => between(this.eventsOf(channel), start, through, eventsMax + 1))
       .sort((a, b) => a.id - b.id);
     const events = fitting(found, eventsMax, bytesMax);
     const isCut = events.length < found.length;
+    const isUnclear = channels.some((channel) => this.lostOf(channel) > asked.through);
+    if (isUnclear) this.#unclear.push({ after, through: asked.through });
+    const lost = channels.map((channel) => Math.max(lostThrough, this.lostOf(channel)));
     return {
       events,
       through: isCut ? (events.at(-1)?.id as number) : through,
-      lostThrough: Math.max(this.floor, ...channels.map((channel) => this.lostOf(channel))),
+      lostThrough: Math.max(...lost),
+      lostByChannel: lost,
     };
   }
 
@@ -125,7 +173,8 @@ export class KeepingStore {
     const events = fitting(newestFirst, eventsMax, bytesMax).toReversed();
     const older = kept[end - events.length - 1];
     const isDeleted = this.#deleted.has(channel);
-    return { events, through, lostThrough: older?.id ?? this.lostOf(channel), isDeleted };
+    const lost = Math.max(older?.id ?? this.lostOf(channel), lostInHoles(this.holes, through));
+    return { events, through, lostThrough: lost, isDeleted };
   }
 
   idBefore(wallMs: number): number {
@@ -191,7 +240,12 @@ export class KeepingLog implements EventLog {
     this.#faults = faults;
     this.#clock = clock;
     this.history = {
-      read: (request) => this.#read(() => store.read(request)),
+      read: (request) =>
+        this.#read(() => {
+          const { after, through } = request;
+          const end = faults.pageEnd?.(after, through) ?? through;
+          return store.read({ ...request, through: end });
+        }),
       newest: (channel, bounds) => this.#read(() => store.newest(channel, bounds)),
       idBefore: (wallMs) => this.#read(() => store.idBefore(wallMs)),
     };

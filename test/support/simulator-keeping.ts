@@ -55,6 +55,10 @@ interface KeepingSetting {
   readonly floods: number;
   readonly drops: boolean;
   readonly restarts: boolean;
+  /** A server that is killed loses what it acknowledged last, and leaves a hole. */
+  readonly losesLast: boolean;
+  /** Share of pages that end before they have to. */
+  readonly shortPages: number;
   /** Share of steps in which the log forgets an event before it hands it over. */
   readonly skipping: number;
 }
@@ -86,6 +90,8 @@ function settingOf(random: Random): KeepingSetting {
     floods: random.pick([0.1, 0.1, 0.8]),
     drops: random.chance(0.4),
     restarts: random.chance(0.8),
+    losesLast: random.chance(0.4),
+    shortPages: random.pick([0, 0, 0.2]),
     skipping: random.pick([0, 0, 0.004]),
   };
 }
@@ -131,6 +137,8 @@ export class KeepingSimulation {
     this.#lost = {
       of: (channel) => this.#store.lostOf(channel),
       floor: this.#store.floor,
+      holes: () => this.#store.holes,
+      mayHaveLost: (after, before) => this.#store.mayHaveLost(after, before),
       isUncertain: (channels) =>
         channels.some(
           (name) => this.#store.lostOf(name) > this.#hub.channels.member(name).lostThrough,
@@ -188,6 +196,10 @@ export class KeepingSimulation {
         readMs: () => random.below(setting.readMs + 1),
         readAnswerMs: () => random.below(setting.readMs + 1),
         readFails: fails,
+        pageEnd: (after, through) =>
+          random.chance(setting.shortPages) && through > after + 1
+            ? random.between(after + 1, through)
+            : through,
       },
       this.#clock,
     );
@@ -228,6 +240,10 @@ export class KeepingSimulation {
     this.#server.isAlive = false;
     this.#log.crash();
     this.#hub.stop();
+    if (this.setting.losesLast) {
+      this.#store.loseLast(this.#random.below(50), this.#random.between(1, 1000));
+      this.#model.lastId = this.#store.lastId;
+    }
     await this.#start();
   }
 

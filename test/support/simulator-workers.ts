@@ -177,6 +177,8 @@ export class WorkersSimulation {
     this.#lost = {
       of: (channel) => this.#store.lostOf(channel),
       floor: this.#store.floor,
+      holes: () => [],
+      mayHaveLost: (after, before) => this.#store.mayHaveLost(after, before),
       isUncertain: (channels) =>
         channels.some((name) => this.#store.lostOf(name) > Math.min(...ringsOf(name))),
       ofRing: (channel) => Math.max(...ringsOf(channel)),

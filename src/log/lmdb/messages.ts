@@ -86,6 +86,7 @@ export type Answer =
       readonly packed: Uint8Array;
       readonly through: number;
       readonly lostThrough: number;
+      readonly lostByChannel?: readonly number[];
       readonly isDeleted: boolean;
     }
   | { readonly kind: 'id'; readonly id: number }

@@ -13,6 +13,7 @@ export interface FoundPage {
   readonly events: readonly FoundEvent[];
   readonly through: number;
   readonly lostThrough: number;
+  readonly lostByChannel?: readonly number[];
   /** Of the newest: the channel was deleted, and nothing was published to it since. */
   readonly isDeleted: boolean;
 }
@@ -37,11 +38,12 @@ export function readPage(store: Store, request: HistoryRequest): FoundPage {
   const eventsMax = Math.min(request.eventsMax, LOG_READ_SLICE_EVENTS);
   const bytesMax = Math.min(request.bytesMax, LOG_READ_SLICE_BYTES);
   const rows = new ChannelRows(store.tables);
-  let lostThrough = Math.max(store.floor, hole.lostThrough);
+  const least = Math.max(store.floor, hole.lostThrough);
+  const lostByChannel: number[] = [];
   const sources: Source[] = [];
   for (const [channel, name] of channels.entries()) {
     const row = rows.get(name);
-    lostThrough = Math.max(lostThrough, row?.lostThrough ?? store.forgottenThrough);
+    lostByChannel.push(Math.max(least, row?.lostThrough ?? store.forgottenThrough));
     if (row === undefined || row.events === 0) continue;
     const start = Math.max(after, row.lostThrough, hole.lostThrough) + 1;
     if (start > through) continue;
@@ -72,7 +74,8 @@ export function readPage(store: Store, request: HistoryRequest): FoundPage {
   }
   for (const { cursor } of sources) cursor.return?.();
   const end = isWhole ? through : (events.at(-1)?.id ?? after);
-  return { events, through: end, lostThrough, isDeleted: false };
+  const lostThrough = Math.max(least, ...lostByChannel);
+  return { events, through: end, lostThrough, lostByChannel, isDeleted: false };
 }
 
 function nextOf(cursor: Cursor): Source['next'] {

@@ -67,9 +67,9 @@ export class PendingQuestions {
   async #askPage(question: Question, channels: readonly string[]): Promise<HistoryPage> {
     const answer = await this.#ask(question);
     if (answer.kind !== 'page') throw this.#log.unavailable();
-    const { packed, through, lostThrough, isDeleted } = answer;
+    const { packed, kind: _kind, ...page } = answer;
     const buffer = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
-    return { events: unpackEvents(buffer, channels), through, lostThrough, isDeleted };
+    return { events: unpackEvents(buffer, channels), ...page };
   }
 
   #ask(question: Question): Promise<Answer> {

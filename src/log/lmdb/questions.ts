@@ -76,6 +76,6 @@ function answerOf(store: Store, waiting: WaitingQuestion): Answer | undefined {
   return { kind: 'kept' };
 }
 
-function pageAnswer({ events, through, lostThrough, isDeleted }: FoundPage): Answer {
-  return { kind: 'page', packed: packEvents(events), through, lostThrough, isDeleted };
+function pageAnswer({ events, ...page }: FoundPage): Answer {
+  return { kind: 'page', packed: packEvents(events), ...page };
 }

@@ -70,8 +70,9 @@ export class NatsHistory implements History {
       const events = fitting(found, eventsMax, bytesMax);
       const isCut = events.length < found.length;
       const end = isCut ? (events.at(-1) as LoggedEvent).id : covered;
-      const lost = pages.map((page) => page.lostThrough);
-      return { events, through: end, lostThrough: Math.max(this.#parts.floor(), ...lost) };
+      const floor = this.#parts.floor();
+      const lostByChannel = pages.map(({ lostThrough }) => Math.max(floor, lostThrough));
+      return { events, through: end, lostThrough: Math.max(...lostByChannel), lostByChannel };
     });
   }
 
