@@ -182,6 +182,17 @@ test('rules that are changed while it runs count at once, without a publish', as
   expect(await kept('b')).toEqual(['', 6]);
 });
 
+test('a channel that has much to forget does so among thousands of others', async () => {
+  log = await openLmdbLog(directory);
+  await log.append(
+    Array.from({ length: 2_500 }, (_, index) => event('', { channel: `o${index}` })),
+  );
+  await log.append(Array.from({ length: 30_000 }, (_, index) => event(`a${index + 1}`)));
+  log.keepTo(rulesOf({ policies: [{ channels: 'a', keepEvents: 2 }] }));
+  await until('two of its events are left', () => log.figures?.events === 2_502);
+  expect(await kept('a')).toEqual(['a29999 a30000', 32_498]);
+});
+
 test('what a deletion leaves behind is removed in steps, and what comes after it is not', async () => {
   log = await openLmdbLog(directory);
   await log.append(Array.from({ length: 3_500 }, () => event('a')));
