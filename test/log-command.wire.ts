@@ -345,17 +345,40 @@ test('a closed log is read in id order, without what was deleted', async () => {
   const reader = await LogReader.open(directory);
   const found = [];
   for await (const one of reader.records()) found.push(one);
-  expect(found.length).toBe(4_104);
+  expect(found.length).toBe(4_105);
   // So that the last of them is 4,108.
-  expect(reader.firstIdWithoutHoles()).toBe(5);
-  expect(found.slice(-5)).toEqual([
+  expect(reader.firstIdWithoutHoles()).toBe(4);
+  expect(found.slice(-6)).toEqual([
     { ...event('a4099'), id: 4_100 },
     { ...event('c1'), id: 4_102 },
+    { ...deletion('b'), id: 4_103 },
     { ...event('b2', { type: 'tick', json: true }), id: 4_104 },
     // Channels without an event since.
     { ...deletion('d'), id: 4_106 },
     { ...deletion('never'), id: 4_108 },
   ]);
+  await reader.close();
+});
+
+test('what a channel has lost amid what others keep goes along: its history begins behind it', async () => {
+  const before = await openLmdbLog(directory, {
+    retention: { events: 4, bytes: 0, ageMs: 0 },
+    policies: [{ channels: 'few', keepEvents: 1 }],
+  });
+  // The whole log forgets old1 and old2, below all that is kept.
+  await before.append(events('old1', 'old2', 'a1', 'few1', 'a2', 'few2', 'old3', 'few3'));
+  expect(namesOf((await readAll(before, ['a', 'few', 'old'])).events)).toEqual([
+    'a1',
+    'a2',
+    'old3',
+    'few3',
+  ]);
+  await before.close();
+  const reader = await LogReader.open(directory);
+  const found = [];
+  for await (const one of reader.records()) found.push(one);
+  expect(found.map(({ id }) => id)).toEqual([3, 5, 6, 7, 8]);
+  expect(found[2]).toEqual({ ...deletion('few'), id: 6 });
   await reader.close();
 });
 

@@ -179,7 +179,10 @@ export class LogReader {
     }
   }
 
-  /** All events that are kept, and deletions of channels that have none since, in id order. */
+  /**
+   * All events that are kept, in id order, and deletions: of channels that have none since, and
+   * where the history of a channel begins that has lost something later than the oldest event.
+   */
   async *records(): AsyncGenerator<LoggedEntry> {
     const channels = new Map<number, ChannelRow | undefined>();
     const marks = this.#marks();
@@ -219,13 +222,22 @@ export class LogReader {
    * the newest entry.
    */
   #marks(): readonly LoggedEntry[] {
+    const { channels, order } = this.#tables;
     const { floor, newestId } = totalsOf(this.#tables);
+    const [oldest] = order.getKeys({ limit: 1 });
+    const oldestId = oldest === undefined ? Infinity : readId(oldest);
     let endId = newestId;
     const marks: LoggedEntry[] = [];
-    for (const { key, value } of this.#tables.channels.getRange()) {
-      const { name: channel, isDeleted, lostThrough } = readRow(key.readUInt32BE(0), value);
-      if (!isDeleted) continue;
-      marks.push({ id: lostThrough > floor ? lostThrough : ++endId, channel, isDeletion: true });
+    for (const { key, value } of channels.getRange()) {
+      const { name, events, isDeleted, lostThrough } = readRow(key.readUInt32BE(0), value);
+      // Without an event behind it the channel would count as deleted.
+      const hasLostAmid = events > 0 && lostThrough > oldestId;
+      if (isDeleted || hasLostAmid)
+        marks.push({
+          id: lostThrough > floor ? lostThrough : ++endId,
+          channel: name,
+          isDeletion: true,
+        });
     }
     return marks.sort((one, other) => one.id - other.id);
   }
