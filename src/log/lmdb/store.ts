@@ -241,13 +241,14 @@ export class Store {
           keepReceipt(tables, receipt, firstId, entries.length);
       }
       if (this.#durability === 'sync') totals.leaseEnd = totals.newestId;
-      const removals = removalsWith(added);
+      // Of all channels together: the room and the time of a commit are for so many.
+      let left = removalsWith(added);
       if (this.#forgetting.hasPolicies)
         for (const number of touched) {
           const row = change.rows.at(number);
-          if (row !== undefined) this.#forgetting.channel(change, row, nowMs, removals);
+          if (row !== undefined) left -= this.#forgetting.channel(change, row, nowMs, left);
         }
-      this.#forgetting.wholeLog(change, nowMs, removals);
+      this.#forgetting.wholeLog(change, nowMs, left);
       forgetReceipts(change.tables, nowMs, appends.length + SPARE_REMOVALS);
       return true;
     });
