@@ -1020,14 +1020,8 @@ export const SHARE_STEP_MAX = 256;
 export const SHARE_LOOK_MS = 1_000;
 
 /**
- * Channels that each worker names for a page of `/-/channels`, or four times the page, and four
- * times as many again until the page is full. workers/all-pages.ts
- */
-export const LISTED_BY_WORKER_MIN = 1_000;
-
-/**
- * Channels that workers are asked for again to fill a page, over all of them; and answers about one
- * channel in a frame, at about 500 bytes each: every worker is asked of each. workers/all-pages.ts
+ * Answers about one channel in a frame, at about 500 bytes each: every worker is asked of each
+ * channel of a page of `/-/channels`. workers/all-pages.ts
  */
 export const LISTED_OVER_WORKERS_MAX = 64_000;
 

@@ -1,6 +1,7 @@
 /** Channels for operators: the pages of the list, rates, and one channel with its lines. */
 import { describe, expect, test } from 'vitest';
 import type { ListPlace } from '../src/core/channel-listing.js';
+import { Elsewhere } from '../src/core/elsewhere.js';
 import { RateWindows, RecentEvents } from '../src/core/event-rates.js';
 import { NOBODY } from '../src/core/owners.js';
 import { LIVE } from '../src/core/position.js';
@@ -86,6 +87,26 @@ describe('the list', () => {
       { name: 'quiet', lines: 1, newestId: 0, heldEvents: 0, heldBytes: 0, eventsPerSecond: 0 },
     ]);
   });
+});
+
+test('lines in other processes count for the place of a channel, and are not among its own', () => {
+  const fake = new FakeHub();
+  const elsewhere = new Elsewhere();
+  fake.hub.countElsewhere(elsewhere, { changed() {} });
+  for (const name of ['a', 'a', 'b']) fake.join(name);
+  elsewhere.set(1, 'b', 3);
+  elsewhere.set(2, 'b', 1);
+  elsewhere.set(2, 'only there', 9);
+  const order = () => fake.hub.figures.listChannels('lines', 9).channels.map(({ name }) => name);
+  expect(order()).toEqual(['b', 'a']);
+  expect(fake.hub.figures.listChannels('lines', 1)).toMatchObject({
+    channels: [{ name: 'b', lines: 1 }],
+    next: { value: 5, name: 'b' },
+  });
+  expect(fake.hub.figures.linesInAll('b')).toBe(5);
+  elsewhere.gone(1);
+  elsewhere.set(2, 'b', 0);
+  expect(order()).toEqual(['a', 'b']);
 });
 
 describe('a rate', () => {

@@ -136,6 +136,22 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(statSync(join(directory, 'ballast')).size).toBe(BALLAST);
   });
 
+  test('is made room on by a channel that stands behind a thousand others', async () => {
+    log = await openLmdbLog(directory, { ballastBytes: BALLAST });
+    await ballastTaken();
+    const others = 1_500;
+    for (let i = 0; i < others; i += 50)
+      await log.append(
+        Array.from({ length: 50 }, (_, index) => event('', { channel: `o${i + index}` })),
+      );
+    await fill(log);
+    await until('the log is down', () => !log.state.isUp);
+    log.keepTo(rulesOf({ policies: [{ channels: 'big', keepEvents: 20 }] }));
+    await until('the log is up', () => log.state.isUp);
+    await until('20 are left', () => log.figures?.events === others + 20);
+    expect((await readAll(log, ['big'])).events).toHaveLength(20);
+  });
+
   test('is filled and made room on again and again, by one channel and by many', async () => {
     log = await openLmdbLog(directory, { ballastBytes: BALLAST });
     await ballastTaken();

@@ -182,6 +182,29 @@ test('rules that are changed while it runs count at once, without a publish', as
   expect(await kept('b')).toEqual(['', 6]);
 });
 
+test('a channel that has much to forget does so among thousands of others', async () => {
+  log = await openLmdbLog(directory);
+  await log.append(
+    Array.from({ length: 2_500 }, (_, index) => event('', { channel: `o${index}` })),
+  );
+  await log.append(Array.from({ length: 30_000 }, (_, index) => event(`a${index + 1}`)));
+  log.keepTo(rulesOf({ policies: [{ channels: 'a', keepEvents: 2 }] }));
+  await until('two of its events are left', () => log.figures?.events === 2_502);
+  expect(await kept('a')).toEqual(['a29999 a30000', 32_498]);
+});
+
+test('a commit over many channels forgets little of all of them together', async () => {
+  log = await openLmdbLog(directory);
+  const ofEach = (count: number) =>
+    Array.from({ length: 200 * count }, (_, index) => event('', { channel: `c${index % 200}` }));
+  for (let round = 0; round < 4; round++) await log.append(ofEach(50));
+  const committed = log.append(ofEach(1)).then(() => log.figures?.events);
+  // Right behind the append, before it is committed.
+  setImmediate(() => log.keepTo(rulesOf({ policies: [{ channels: '*', keepEvents: 1 }] })));
+  expect(await committed).toBeGreaterThanOrEqual(201 * 200 - 2 * 200 - 64);
+  await until('one event of each is left', () => log.figures?.events === 200);
+});
+
 test('what a deletion leaves behind is removed in steps, and what comes after it is not', async () => {
   log = await openLmdbLog(directory);
   await log.append(Array.from({ length: 3_500 }, () => event('a')));

@@ -345,15 +345,40 @@ test('a closed log is read in id order, without what was deleted', async () => {
   const reader = await LogReader.open(directory);
   const found = [];
   for await (const one of reader.records()) found.push(one);
-  expect(found.length).toBe(4_104);
-  expect(found.slice(-5)).toEqual([
+  expect(found.length).toBe(4_105);
+  // So that the last of them is 4,108.
+  expect(reader.firstIdWithoutHoles()).toBe(4);
+  expect(found.slice(-6)).toEqual([
     { ...event('a4099'), id: 4_100 },
     { ...event('c1'), id: 4_102 },
+    { ...deletion('b'), id: 4_103 },
     { ...event('b2', { type: 'tick', json: true }), id: 4_104 },
     // Channels without an event since.
     { ...deletion('d'), id: 4_106 },
     { ...deletion('never'), id: 4_108 },
   ]);
+  await reader.close();
+});
+
+test('what a channel has lost amid what others keep goes along: its history begins behind it', async () => {
+  const before = await openLmdbLog(directory, {
+    retention: { events: 4, bytes: 0, ageMs: 0 },
+    policies: [{ channels: 'few', keepEvents: 1 }],
+  });
+  // The whole log forgets old1 and old2, below all that is kept.
+  await before.append(events('old1', 'old2', 'a1', 'few1', 'a2', 'few2', 'old3', 'few3'));
+  expect(namesOf((await readAll(before, ['a', 'few', 'old'])).events)).toEqual([
+    'a1',
+    'a2',
+    'old3',
+    'few3',
+  ]);
+  await before.close();
+  const reader = await LogReader.open(directory);
+  const found = [];
+  for await (const one of reader.records()) found.push(one);
+  expect(found.map(({ id }) => id)).toEqual([3, 5, 6, 7, 8]);
+  expect(found[2]).toEqual({ ...deletion('few'), id: 6 });
   await reader.close();
 });
 
@@ -374,13 +399,12 @@ test('a log is copied to NATS: events and rows, and where ids change it says so'
   const nats = await NatsServer.start();
   const stream = ['--nats-stream', 'moved', '--nats-prefix', 'moved'];
   expect(log('copy', `lmdb:${directory}`, `nats://${nats.url}`, ...stream)).toBe(
-    'copied 4 entries (ids 5000 to 5003), of which 3 have another id, from 5002 on, which is ' +
-      '5001 now, and 1 rows',
+    'copied 4 entries (ids 5001 to 5004), of which 1 have a higher id: 5000 is 5001 now, and 1 rows',
   );
   const { log: moved } = await LogNode.open(nats.url, { stream: 'moved', prefix: 'moved' });
   const page = await readAll(moved, ['a', 'b']);
   expect(namesOf(page.events)).toEqual(['a1', 'a2', '[3]']);
-  expect(page.events[2]).toMatchObject({ type: 'tick', json: true, id: 5_003 });
+  expect(page.events[2]).toMatchObject({ type: 'tick', json: true, id: 5_004 });
   const bounds = { through: moved.lastId(), eventsMax: 9, bytesMax: 9 };
   expect((await historyOf(moved).newest('b', bounds)).isDeleted).toBe(true);
   expect(await moved.rows!.load('revocation')).toMatchObject([{ key: 'ann', value: '1' }]);

@@ -284,10 +284,16 @@ test('of workers that have ended the channels told of last are kept, so many at 
   expect(gone.split('\n').filter((line) => line.startsWith(name))).toHaveLength(GONE_CHANNELS_MAX);
 });
 
-/** Two workers with lines on these channels, each asked as a real one is. */
-function twoWorkers(linesOf: (index: number) => readonly [number, number], count: number) {
+/** Workers with lines on these channels, each asked as a real one is. */
+function workersWith(linesOf: (index: number) => readonly number[], count: number) {
   const windows = new RateWindows(SYSTEM_CLOCK);
-  const answering = [0, 1].map((place) => {
+  const inAll = new Map<string, number>();
+  for (let i = 0; i < count; i++)
+    inAll.set(
+      `c${i}`,
+      linesOf(i).reduce((sum, one) => sum + one, 0),
+    );
+  return linesOf(0).map((_none, place) => {
     const channels = new Channels(
       makeCounters(),
       { replay: { events: 1, bytes: 1 }, replayTotalBytes: 1 },
@@ -299,16 +305,19 @@ function twoWorkers(linesOf: (index: number) => readonly [number, number], count
     }
     const { get } = channels as unknown as { get: (name: string) => Channel<Group> | undefined };
     const of = (name: string) => get.call(channels, name);
+    const linesInAll = (name: string) => inAll.get(name) ?? 0;
     const figures: Parameters<typeof answersOf>[0]['hub']['figures'] = {
       listChannels: (order, limit, after) =>
-        listChannels(channels as never, windows, order, limit, after),
+        listChannels(channels as never, windows, order, limit, after, ({ name }) =>
+          linesInAll(name),
+        ),
+      linesInAll,
       channelDetails: (name) => of(name) && detailsOf(of(name)!, windows),
       recentEvents: (name) => recentEventsOf(of(name)!, windows.current),
     };
     const hub = { figures, disconnect: () => 0 };
     return answersOf({ pages: new Map(), hub, spawn: place, revoke() {} });
   });
-  return answering;
 }
 
 const NOTHING = { counters: undefined, metrics: undefined };
@@ -338,14 +347,20 @@ function everyoneOf(answering: readonly ((question: Question) => unknown)[]) {
   };
 }
 
-test.each<[string, string, Parameters<typeof twoWorkers>[0]]>([
+test.each<[string, string, Parameters<typeof workersWith>[0]]>([
   ['lines', 'in one worker or the other', (i) => (i % 2 === 0 ? [1, 0] : [0, 1])],
   ['lines', 'in both', () => [1, 1]],
   ['lines', 'in both or in one', (i) => (i < 1_500 ? [3, 0] : [2, 2])],
+  ['lines', 'in all of sixteen', () => Array.from({ length: 16 }, () => 1)],
+  [
+    'lines',
+    'in one of sixteen',
+    (i) => Array.from({ length: 16 }, (_, at) => Number(at === i % 16)),
+  ],
   ['rate', 'in both', () => [1, 1]],
 ])('pages of channels by %s go through all, with lines %s', async (sort, _where, linesOf) => {
   const page: OpsPage = { access: 'key', answer: () => expect.unreachable('asked of one') };
-  const everyone = everyoneOf(twoWorkers(linesOf, 3_000));
+  const everyone = everyoneOf(workersWith(linesOf, 3_000));
   const list = pagesOfAll(new Map([['channels', page]]), everyone).get('channels')!;
   const seen: string[] = [];
   let next: string | null = '';
@@ -364,12 +379,17 @@ test('many channels on many workers are asked for in answers that fit a frame', 
   const workers = 16;
   const asked: number[] = [];
   const answering = Array.from({ length: workers }, (_none, place) => (question: Question) => {
-    if ('list' in question)
-      return Array.from({ length: question.count }, (_one, i) => `users/${place}-${i}`);
+    if ('list' in question) {
+      const names = Array.from(
+        { length: question.count },
+        (_one, i) => `users/${place}-${i}`,
+      ).sort();
+      return { names, end: { value: 1, name: names.at(-1) } };
+    }
     const names = 'channels' in question ? (question.channels ?? []) : [];
     if (place === 0) asked.push(names.length * workers);
     const linesOf = (name: string) => Number(name.startsWith(`users/${place}-`));
-    return names.map((name) => ({ name, lines: linesOf(name), compression: null }));
+    return names.map((name) => ({ name, lines: linesOf(name), linesInAll: 1, compression: null }));
   });
   const page: OpsPage = { access: 'key', answer: () => expect.unreachable('asked of one') };
   const list = pagesOfAll(new Map([['channels', page]]), everyoneOf(answering)).get('channels')!;
@@ -377,8 +397,27 @@ test('many channels on many workers are asked for in answers that fit a frame', 
   const { channels, next } = JSON.parse(String(body)) as { channels: object[]; next: string };
   expect(channels).toHaveLength(1_000);
   expect(channels[0]).toMatchObject({ name: 'users/0-0', lines: 1 });
-  expect(next).toMatch(/^1:users/);
+  expect(next).toBe('1:users/0-999');
   expect(Math.max(...asked)).toBeLessThanOrEqual(LISTED_OVER_WORKERS_MAX);
+});
+
+test('a channel that has moved meanwhile ends no list: the page goes as far as all are named', async () => {
+  const named = [
+    { names: ['b'], end: { value: 5, name: 'b' } },
+    { names: ['c'], end: { value: 4, name: 'c' } },
+  ];
+  // b has more lines now, and belongs to the page before; c stands behind what is named.
+  const lines: Record<string, number> = { b: 9, c: 4 };
+  const answering = named.map((answer) => (question: Question) => {
+    if ('list' in question) return answer;
+    const names = 'channels' in question ? (question.channels ?? []) : [];
+    return names.map((name) => ({ name, lines: 1, linesInAll: lines[name], compression: null }));
+  });
+  const page: OpsPage = { access: 'key', answer: () => expect.unreachable('asked of one') };
+  const list = pagesOfAll(new Map([['channels', page]]), everyoneOf(answering)).get('channels')!;
+  const query = new Query('limit=1&after=6:a');
+  const { body } = await list.answer({ query, draining: false, rest: '' });
+  expect(JSON.parse(String(body))).toMatchObject({ channels: [], next: '5:b' });
 });
 
 /** Two workers that answer a page with these texts. */
@@ -459,7 +498,7 @@ test('every worker is asked for the metrics of the same channels: those that any
         spawn: index + 1,
         pid: 1,
         isSilent: false,
-        answer: 'list' in question ? names : '',
+        answer: 'list' in question ? { names, end: null } : '',
       }));
       return Promise.resolve({
         answers,

@@ -64,7 +64,8 @@ type Candidate = ListPlace & { readonly channel: Channel<Group> };
 
 /**
  * The first `limit` channels of the order that stand behind `after`. Walks all channels. Values
- * change between two pages, so a channel may be on both, or on neither.
+ * change between two pages, so a channel may be on both, or on neither. `linesOn`: by which the
+ * order `lines` goes; with lines in other processes it counts those, too.
  */
 export function listChannels(
   channels: Iterable<Channel<Group>>,
@@ -72,12 +73,13 @@ export function listChannels(
   order: ChannelOrder,
   limit: number,
   after: ListPlace | undefined,
+  linesOn: (channel: Channel<Group>) => number = ({ lineCount }) => lineCount,
 ): ChannelPage {
   const { current } = windows;
   let candidates: Candidate[] = [];
   let last: Candidate | undefined;
   for (const channel of channels) {
-    const value = order === 'lines' ? channel.lineCount : recentEventsOf(channel, current);
+    const value = order === 'lines' ? linesOn(channel) : recentEventsOf(channel, current);
     const candidate = { value, name: channel.name, channel };
     if (after !== undefined && comparePlaces(candidate, after) <= 0) continue;
     if (last !== undefined && comparePlaces(candidate, last) > 0) continue;

@@ -28,6 +28,7 @@ import type { Lines } from './lines.js';
 import type { Membership } from './membership.js';
 import type { NamedBatches } from './named-batches.js';
 import type { Progress } from './progress.js';
+import type { Subscribers } from './subscribers.js';
 import type { WaitingPolls } from './waiting-polls.js';
 import type { Watchers } from './watchers.js';
 
@@ -52,6 +53,7 @@ export interface HubMemory {
 export interface HubParts {
   readonly progress: Progress;
   readonly channels: Channels;
+  readonly subscribers: Pick<Subscribers, 'get' | 'linesOn'>;
   readonly groups: Groups;
   readonly membership: Membership;
   readonly heartbeat: Heartbeat;
@@ -120,13 +122,21 @@ export class HubFigures {
 
   /** A page of all channels, see {@link listChannels}. */
   listChannels(order: ChannelOrder, limit: number, after?: ListPlace): ChannelPage {
-    return listChannels(this.#parts.channels, this.#parts.rateWindows, order, limit, after);
+    const { channels, rateWindows, subscribers } = this.#parts;
+    return listChannels(channels, rateWindows, order, limit, after, (channel) =>
+      subscribers.linesOn(channel),
+    );
   }
 
   /** The channel of that name; undefined if it is not known. */
   channelDetails(name: string): ChannelDetails | undefined {
     const channel = this.#parts.channels.get(name);
     return channel === undefined ? undefined : detailsOf(channel, this.#parts.rateWindows);
+  }
+
+  /** By which the order `lines` goes: lines here, and in other processes of this server. */
+  linesInAll(name: string): number {
+    return this.#parts.subscribers.get(name)?.lineCount ?? 0;
   }
 
   /** By which the order `rate` goes, see {@link recentEventsOf}; 0 if it is not known. */

@@ -216,6 +216,7 @@ export class Hub<Socket> {
     this.figures = new HubFigures({
       progress,
       channels,
+      subscribers,
       groups,
       membership,
       heartbeat: this.#heartbeat,

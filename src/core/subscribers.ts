@@ -25,13 +25,19 @@ export class Subscribers implements CountedChannels {
       yield* this.#channels;
       return;
     }
-    for (const { name } of this.#channels) yield this.#counted(name);
+    for (const channel of this.#channels)
+      yield { name: channel.name, lineCount: this.linesOn(channel) };
     for (const name of this.#elsewhere.names())
       if (this.#channels.get(name) === undefined) yield this.#counted(name);
   }
 
   get(name: string): CountedChannel | undefined {
     return this.#elsewhere === undefined ? this.#channels.get(name) : this.#counted(name);
+  }
+
+  /** Lines on a channel, here and elsewhere. */
+  linesOn({ name, lineCount }: CountedChannel): number {
+    return lineCount + (this.#elsewhere?.of(name) ?? 0);
   }
 
   /** Sets who watches; undefined: nobody. */
@@ -72,7 +78,7 @@ export class Subscribers implements CountedChannels {
   }
 
   #counted(name: string): CountedChannel {
-    const here = this.#channels.get(name)?.lineCount ?? 0;
-    return { name, lineCount: here + (this.#elsewhere?.of(name) ?? 0) };
+    const lineCount = this.#channels.get(name)?.lineCount ?? 0;
+    return { name, lineCount: this.linesOn({ name, lineCount }) };
   }
 }

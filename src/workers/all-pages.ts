@@ -16,7 +16,6 @@ import { HoldlineError } from '../errors.js';
 import { limitOf } from '../http/request.js';
 import {
   CHANNELS_IN_METRICS_MAX,
-  LISTED_BY_WORKER_MIN,
   LISTED_OVER_WORKERS_MAX,
   LISTED_USERS_MAX,
   RANKED_LINES_DEFAULT,
@@ -34,7 +33,7 @@ import {
 import type { Stats } from '../ops/stats.js';
 import { sumMetrics } from './metric-sums.js';
 import { sumOf, type Rules } from './sums.js';
-import type { Question, WorkerAnswer, WorkersReport } from './talk.js';
+import type { NamedChannels, Question, WorkerAnswer, WorkersReport } from './talk.js';
 import { workersMetrics } from './workers-rows.js';
 
 /** What these pages ask of the supervisor. */
@@ -76,6 +75,7 @@ const MEMORY_RULES: Rules = {
 };
 
 const CHANNEL_RULES: Rules = {
+  linesInAll: 'max',
   newestId: 'max',
   heldEvents: 'max',
   heldBytes: 'max',
@@ -223,32 +223,40 @@ function keyOf(line: LineFigures, order: LineOrder): number {
 
 // ── channels ─────────────────────────────────────────────────────────────────────────────────────
 
-/** A channel of one worker, or of all, with what the order `rate` goes by. */
-type Counted = ListedChannel & { readonly recentEvents: number };
+/** A channel of one worker, or of all, with what each order goes by. */
+type Counted = ListedChannel & { readonly linesInAll: number; readonly recentEvents: number };
 
 /**
- * A page of all channels. Each worker names those it has most of; then every worker is asked of all
- * that were named. Where many stand elsewhere than in a worker, the page is not full; then each
- * names more.
+ * A page of all channels. Each worker names those that stand first there behind the place where the
+ * page begins, by what it knows of all workers; then every worker is asked of all that were named.
  */
 async function listOfAll(everyone: Everyone, { query }: OpsRequest): Promise<OpsAnswer> {
   const { sort, limit, after } = listingOf(query);
-  for (let count = Math.max(4 * limit, LISTED_BY_WORKER_MIN); ; count *= 4) {
-    const { names, isWhole, workers } = await namesOfAll(everyone, sort, count, after);
-    const { found, answers, report } = await channelsNamed(everyone, names, workers);
-    const channels = found
-      .sort((one, other) => comparePlaces(placeOf(one, sort), placeOf(other, sort)))
-      .filter((one) => after === undefined || comparePlaces(placeOf(one, sort), after) > 0);
-    const mayAsk = 4 * count * answers.length <= LISTED_OVER_WORKERS_MAX;
-    if (channels.length <= limit && !isWhole && mayAsk) continue;
-    const last = channels.length > limit ? channels[limit - 1] : undefined;
-    const next = last === undefined ? null : `${placeOf(last, sort).value}:${last.name}`;
-    const shown = channels.slice(0, limit).map(({ recentEvents: _by, ...channel }) => channel);
-    return jsonAnswer({ sort, channels: shown, next, workers: shownOf(answers, report) });
-  }
+  const { names, end, workers } = await namesOfAll(everyone, sort, limit, after);
+  const { found, answers, report } = await channelsNamed(everyone, names, workers);
+  const isOnPage = (place: ListPlace): boolean =>
+    (after === undefined || comparePlaces(place, after) > 0) &&
+    (end === undefined || comparePlaces(place, end) <= 0);
+  const channels = found
+    .filter((one) => isOnPage(placeOf(one, sort)))
+    .sort((one, other) => comparePlaces(placeOf(one, sort), placeOf(other, sort)));
+  const last = channels.length > limit ? placeOf(channels[limit - 1]!, sort) : end;
+  const shown = channels
+    .slice(0, limit)
+    .map(({ linesInAll: _lines, recentEvents: _events, ...channel }) => channel);
+  return jsonAnswer({
+    sort,
+    channels: shown,
+    next: last === undefined ? null : `${last.value}:${last.name}`,
+    workers: shownOf(answers, report),
+  });
 }
 
-/** The channels that each worker has most of behind a place; whole if those are all. */
+/**
+ * The channels that stand first behind a place in each worker. `end`: the first of the places at
+ * which their lists end; a channel that none has named stands behind it. Undefined when all are
+ * named.
+ */
 async function namesOfAll(
   everyone: Everyone,
   list: ChannelOrder,
@@ -256,14 +264,14 @@ async function namesOfAll(
   after?: ListPlace,
 ): Promise<{
   readonly names: readonly string[];
-  readonly isWhole: boolean;
+  readonly end: ListPlace | undefined;
   readonly workers: number;
 }> {
   const { answers } = await everyone.askEveryone({ list, count, after });
-  const lists = answers.map(({ answer }) => (answer ?? []) as readonly string[]);
+  const lists = answers.flatMap(({ answer }) => (answer as NamedChannels | undefined) ?? []);
   return {
-    names: [...new Set(lists.flat())],
-    isWhole: lists.every(({ length }) => length < count),
+    names: [...new Set(lists.flatMap(({ names }) => names))],
+    end: lists.flatMap(({ end }) => end ?? []).sort(comparePlaces)[0],
     workers: answers.length,
   };
 }
@@ -315,8 +323,8 @@ export function channelOfAll<Shown extends ListedChannel>(same: readonly Shown[]
   return { ...sum, compression: sum.compression === null ? null : withRatio(sum.compression) };
 }
 
-function placeOf({ name, lines, recentEvents }: Counted, order: ChannelOrder): ListPlace {
-  return { value: order === 'lines' ? lines : recentEvents, name };
+function placeOf({ name, linesInAll, recentEvents }: Counted, order: ChannelOrder): ListPlace {
+  return { value: order === 'lines' ? linesInAll : recentEvents, name };
 }
 
 /** A user may have lines in several workers. */

@@ -7,13 +7,16 @@ import { HoldlineError } from '../errors.js';
 import { Query } from '../http/query.js';
 import type { OpsPages } from '../ops/page.js';
 import { idWithin } from './all-pages.js';
-import type { Question } from './talk.js';
+import type { NamedChannels, Question } from './talk.js';
 
 export interface QuestionParts {
   /** Those of this worker alone. */
   readonly pages: OpsPages;
   readonly hub: Pick<Hub<never>, 'disconnect'> & {
-    readonly figures: Pick<HubFigures, 'channelDetails' | 'listChannels' | 'recentEvents'>;
+    readonly figures: Pick<
+      HubFigures,
+      'channelDetails' | 'linesInAll' | 'listChannels' | 'recentEvents'
+    >;
   };
   readonly spawn: number;
   /** A user is revoked, whether the log can keep that or not. */
@@ -36,10 +39,10 @@ export function answersOf({
       return hub.disconnect(which, code);
     }
     if ('list' in question) {
-      // What stands before a place here stands before it over all workers, too: there a channel has
-      // as many lines or events as here, or more.
       const { list, count, after } = question;
-      return hub.figures.listChannels(list, count, after).channels.map(({ name }) => name);
+      const { channels, next } = hub.figures.listChannels(list, count, after);
+      const names = channels.map(({ name }) => name);
+      return { names, end: next ?? null } satisfies NamedChannels;
     }
     return question.channels.flatMap((name) => {
       const details = hub.figures.channelDetails(name);
@@ -50,7 +53,8 @@ export function answersOf({
         isDeleted: _deleted,
         ...listed
       } = details;
-      return [{ ...listed, recentEvents: hub.figures.recentEvents(name) }];
+      const linesInAll = hub.figures.linesInAll(name);
+      return [{ ...listed, linesInAll, recentEvents: hub.figures.recentEvents(name) }];
     });
   };
 }

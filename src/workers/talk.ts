@@ -61,6 +61,13 @@ export interface GoneReport {
   readonly metrics: string | undefined;
 }
 
+/** What a worker answers that is asked for a list of channels. */
+export interface NamedChannels {
+  readonly names: readonly string[];
+  /** The place of the last of them; null when no other stands behind it there. */
+  readonly end: ListPlace | null;
+}
+
 /** What every worker may be asked. */
 export type Question =
   | {

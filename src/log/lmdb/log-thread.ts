@@ -331,7 +331,8 @@ export class LogThread {
   #recover(): void {
     const store = this.#opened();
     try {
-      for (let steps = 0; steps < SWEEPS_BEFORE_RETRY && store.sweep(Date.now()); steps++);
+      for (let steps = 0; steps < SWEEPS_BEFORE_RETRY; steps++)
+        if (!store.sweep(Date.now()) && !store.isAmidChannels) break;
       while (this.#appends.answered > 0) {
         const before = store.newestId;
         store.commit(this.#appends.next().map(commitmentOf), Date.now(), true);

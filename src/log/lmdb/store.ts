@@ -59,7 +59,7 @@ export class Store {
   /** See {@link Hole}. */
   holes: readonly Hole[] = [];
   #writtenHoles = this.holes;
-  /** Channel number from which {@link Store.sweep} goes on. */
+  /** Number of the last channel that {@link Store.sweep} has done with; 0: it begins anew. */
   #sweptTo = 0;
 
   private constructor(
@@ -104,6 +104,7 @@ export class Store {
         });
       else store.#check();
       store.committedId = totals.newestId;
+      if (before !== undefined) store.#sweptTo = before.#sweptTo;
       store.#openHoles(before);
       return store;
     } catch (error) {
@@ -240,13 +241,14 @@ export class Store {
           keepReceipt(tables, receipt, firstId, entries.length);
       }
       if (this.#durability === 'sync') totals.leaseEnd = totals.newestId;
-      const removals = removalsWith(added);
+      // Of all channels together: the room and the time of a commit are for so many.
+      let left = removalsWith(added);
       if (this.#forgetting.hasPolicies)
         for (const number of touched) {
           const row = change.rows.at(number);
-          if (row !== undefined) this.#forgetting.channel(change, row, nowMs, removals);
+          if (row !== undefined) left -= this.#forgetting.channel(change, row, nowMs, left);
         }
-      this.#forgetting.wholeLog(change, nowMs, removals);
+      this.#forgetting.wholeLog(change, nowMs, left);
       forgetReceipts(change.tables, nowMs, appends.length + SPARE_REMOVALS);
       return true;
     });
@@ -280,6 +282,11 @@ export class Store {
     return gone >= most;
   }
 
+  /** Channels are left that {@link Store.sweep} has not looked at since it began anew. */
+  get isAmidChannels(): boolean {
+    return this.#sweptTo > 0;
+  }
+
   /** Removals of one step: on a full disk no more than there is room for. */
   #removalsNow(): number {
     const wanted = this.#most(needOfRemovals(LOG_REMOVALS_PER_STEP));
@@ -291,7 +298,11 @@ export class Store {
   /** Channels by turns: those above their policy, and empty ones when there are too many. */
   #sweepChannels(change: Change, nowMs: number, most: number): number {
     const { tables, totals, rows } = change;
-    if (!this.#forgetting.hasPolicies && totals.channels <= LOG_CHANNELS_MAX) return 0;
+    if (most <= 0) return 0;
+    if (!this.#forgetting.hasPolicies && totals.channels <= LOG_CHANNELS_MAX) {
+      this.#sweptTo = 0;
+      return 0;
+    }
     let gone = 0;
     const seen = [
       ...tables.channels.getKeys({
@@ -302,8 +313,13 @@ export class Store {
     this.#sweptTo = seen.length < CHANNELS_PER_SWEEP ? 0 : (seen.at(-1) ?? 0);
     for (const number of seen) {
       const row = rows.at(number);
-      if (row === undefined || gone >= most) continue;
+      if (row === undefined) continue;
       gone += this.#forgetting.channel(change, row, nowMs, most - gone);
+      if (gone >= most) {
+        // It may have more to forget: the next step goes on with it.
+        this.#sweptTo = number - 1;
+        break;
+      }
       if (row.events > 0 || totals.channels <= LOG_CHANNELS_MAX) continue;
       totals.forgottenThrough = Math.max(totals.forgottenThrough, row.lostThrough);
       totals.channels--;

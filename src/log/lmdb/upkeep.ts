@@ -179,7 +179,10 @@ export class LogReader {
     }
   }
 
-  /** All events that are kept, and deletions of channels that have none since, in id order. */
+  /**
+   * All events that are kept, in id order, and deletions: of channels that have none since, and
+   * where the history of a channel begins that has lost something later than the oldest event.
+   */
   async *records(): AsyncGenerator<LoggedEntry> {
     const channels = new Map<number, ChannelRow | undefined>();
     const marks = this.#marks();
@@ -201,17 +204,40 @@ export class LogReader {
   }
 
   /**
+   * The id of the first entry, if entries were to follow one another up to the last id that was
+   * given: then none of them has a lower id than here.
+   */
+  firstIdWithoutHoles(): number {
+    const { newestId, leaseEnd } = totalsOf(this.#tables);
+    const marks = this.#marks();
+    const channels = new Map<number, ChannelRow | undefined>();
+    let count = marks.length;
+    for (const { key, value } of this.#tables.order.getRange())
+      if (isKept(this.#row(readPlace(value).number, channels), readId(key))) count++;
+    return Math.max(newestId, leaseEnd, marks.at(-1)?.id ?? 0) + 1 - count;
+  }
+
+  /**
    * Where they end what their channels have lost; those of channels that had lost nothing follow
    * the newest entry.
    */
   #marks(): readonly LoggedEntry[] {
+    const { channels, order } = this.#tables;
     const { floor, newestId } = totalsOf(this.#tables);
+    const [oldest] = order.getKeys({ limit: 1 });
+    const oldestId = oldest === undefined ? Infinity : readId(oldest);
     let endId = newestId;
     const marks: LoggedEntry[] = [];
-    for (const { key, value } of this.#tables.channels.getRange()) {
-      const { name: channel, isDeleted, lostThrough } = readRow(key.readUInt32BE(0), value);
-      if (!isDeleted) continue;
-      marks.push({ id: lostThrough > floor ? lostThrough : ++endId, channel, isDeletion: true });
+    for (const { key, value } of channels.getRange()) {
+      const { name, events, isDeleted, lostThrough } = readRow(key.readUInt32BE(0), value);
+      // Without an event behind it the channel would count as deleted.
+      const hasLostAmid = events > 0 && lostThrough > oldestId;
+      if (isDeleted || hasLostAmid)
+        marks.push({
+          id: lostThrough > floor ? lostThrough : ++endId,
+          channel: name,
+          isDeletion: true,
+        });
     }
     return marks.sort((one, other) => one.id - other.id);
   }
@@ -229,19 +255,21 @@ export class LogReader {
     })) {
       const id = readId(key);
       const { number } = readPlace(value);
-      if (!channels.has(number)) channels.set(number, this.#channel(number));
-      const row = channels.get(number);
+      const row = this.#row(number, channels);
       const record = records.get(recordKey(number, id));
       through = id;
-      if (row === undefined || record === undefined || id <= row.lostThrough) continue;
-      events.push(eventOf(id, row.name, record));
+      if (record !== undefined && isKept(row, id)) events.push(eventOf(id, row.name, record));
     }
     return { events, through };
   }
 
-  #channel(number: number): ChannelRow | undefined {
-    const packed = this.#tables.channels.get(numberKey(number));
-    return packed === undefined ? undefined : readRow(number, packed);
+  /** The row of a channel; `channels` has those that were read before. */
+  #row(number: number, channels: Map<number, ChannelRow | undefined>): ChannelRow | undefined {
+    if (!channels.has(number)) {
+      const packed = this.#tables.channels.get(numberKey(number));
+      channels.set(number, packed === undefined ? undefined : readRow(number, packed));
+    }
+    return channels.get(number);
   }
 
   /** What is kept beside the events. */
@@ -253,6 +281,11 @@ export class LogReader {
     await this.#tables.root.close();
     this.#unlock();
   }
+}
+
+/** False for what a deletion has left behind. */
+function isKept(row: ChannelRow | undefined, id: number): row is ChannelRow {
+  return row !== undefined && id > row.lostThrough;
 }
 
 /** Throws HOLDLINE_BAD_LOG for one that holds anything. */

@@ -1,8 +1,9 @@
 /**
  * Moves a log to NATS: its entries in their order, and the rows beside them. A stream's ids follow
- * one another, so an id stays as it is up to the first that the log has lost or never gave, and is
- * lower from there on: a reader's position from before then points further back than it should, at
- * events that the reader has had.
+ * one another, so the last entry takes the last id that the log has given, and the others those
+ * before it: an id is higher than it was where the log has lost one that came later, and never
+ * lower. A reader's position from before then points further back than it should, at events that
+ * the reader has had.
  */
 import { pause } from '../../clock.js';
 import type { LoggedEntry } from '../../core/event.js';
@@ -11,6 +12,8 @@ import { HoldlineError, isTemporary } from '../../errors.js';
 import { NATS_COPY_BATCH_MAX, NATS_COPY_RETRY_MS_MAX, NATS_RECONNECT_MS } from '../../limits.js';
 import { NatsLog } from './nats-log.js';
 import type { NatsLogOptions } from './options.js';
+
+export type CopyOptions = NatsLogOptions & { readonly firstId: number };
 
 export interface Copied {
   readonly entries: number;
@@ -24,15 +27,15 @@ export interface Copied {
 }
 
 /**
- * Copies entries, in id order, and then rows into a stream that is new or empty, which starts at
- * the first entry's id. Rejects with HOLDLINE_BAD_LOG for a stream that has had entries, and with
+ * Copies entries, in id order, and then rows into a stream that is new or empty, and starts at
+ * `firstId`. Rejects with HOLDLINE_BAD_LOG for a stream that has had entries, and with
  * HOLDLINE_LOG_UNAVAILABLE when NATS is away for NATS_COPY_RETRY_MS_MAX: then delete the stream and
  * begin again. `told` hears now and then how many entries have been copied.
  */
 export async function copyTo(
   entries: AsyncIterable<LoggedEntry>,
   rows: Iterable<LogRow>,
-  options: Omit<NatsLogOptions, 'firstId'>,
+  options: CopyOptions,
   told: (entries: number) => void = () => {},
 ): Promise<Copied> {
   const copy = new Copy(options, told);
@@ -53,7 +56,7 @@ export async function copyTo(
 }
 
 class Copy {
-  readonly #options: Omit<NatsLogOptions, 'firstId'>;
+  readonly #options: CopyOptions;
   readonly #told: (entries: number) => void;
   #log: NatsLog | undefined;
   #result: Copied = {
@@ -65,7 +68,7 @@ class Copy {
     firstChanged: undefined,
   };
 
-  constructor(options: Omit<NatsLogOptions, 'firstId'>, told: (entries: number) => void) {
+  constructor(options: CopyOptions, told: (entries: number) => void) {
     this.#options = options;
     this.#told = told;
   }
@@ -77,7 +80,7 @@ class Copy {
   async append(batch: readonly LoggedEntry[]): Promise<void> {
     const first = batch[0];
     if (first === undefined) return;
-    const log = (this.#log ??= await this.#open(first.id));
+    const log = (this.#log ??= await this.#open());
     // One key for the batch: what is tried again is kept once.
     const request = { key: `copy.${first.id}`, digest: 'copy', subscribers: 0 };
     const ids = await this.#insist(() => idsOf(log, batch, request));
@@ -98,7 +101,7 @@ class Copy {
 
   async put(rows: Iterable<LogRow>): Promise<void> {
     for (const { kind, key, value, untilMs } of rows) {
-      const log = (this.#log ??= await this.#open(undefined));
+      const log = (this.#log ??= await this.#open());
       await this.#insist(async () => log.rows?.put(kind, key, value, untilMs));
       this.#result = { ...this.#result, rows: this.#result.rows + 1 };
     }
@@ -108,8 +111,8 @@ class Copy {
     await this.#log?.close();
   }
 
-  async #open(firstId: number | undefined): Promise<NatsLog> {
-    const log = new NatsLog({ ...this.#options, firstId });
+  async #open(): Promise<NatsLog> {
+    const log = new NatsLog(this.#options);
     await log.open();
     if (log.lastId() === log.floor()) return log;
     await log.close();

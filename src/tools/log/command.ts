@@ -48,6 +48,7 @@ async function copy({
   try {
     const copied = await copyTo(log.records(), log.rows(Date.now()), {
       ...access,
+      firstId: log.firstIdWithoutHoles(),
       retention: retentionOf(settings),
       clock: SYSTEM_CLOCK,
       counters: makeCounters(),
@@ -58,7 +59,7 @@ async function copy({
     const ids =
       firstChanged === undefined
         ? 'with their ids'
-        : `of which ${changed} have another id, from ${firstChanged.from} on, which is ${firstChanged.to} now`;
+        : `of which ${changed} have a higher id: ${firstChanged.from} is ${firstChanged.to} now`;
     return `copied ${entries} entries (ids ${firstId} to ${lastId}), ${ids}, and ${rows} rows`;
   } finally {
     await log.close();
