@@ -633,6 +633,37 @@ describe('when no more channels may be', () => {
     expect(names.lost(`c${2 * CHANNELS_CHECKED_MAX}`)).toBe(2 * CHANNELS_CHECKED_MAX + 1);
   });
 
+  describe('a publish that came to nothing', () => {
+    test('keeps no channel: the one that it was for may be forgotten', () => {
+      const names = new Names(ROOMY, MIB, { channelsMax: 1 });
+      names.publish('a');
+      const { share } = names.place('a');
+      share.heldBytes = 1;
+      expect(names.channels.place('b'), 'it is under way').toBeUndefined();
+      share.heldBytes = 0;
+      names.publish('b');
+      expect([names.known('a', 'b'), names.lost('a')]).toEqual(['b', 1]);
+    });
+
+    test.each([
+      ['an event', false],
+      ['none', true],
+    ])('keeps none that had lines when it began, with %s in its ring', (_held, isDropped) => {
+      const names = new Names(ROOMY, MIB, { channelsMax: 1 });
+      names.publish('a');
+      names.join('a');
+      const channel = names.place('a');
+      if (isDropped) names.channels.rings.drop(channel);
+      channel.share.heldBytes = 1;
+      expect(names.channels.place('b'), 'it has lines').toBeUndefined();
+      names.leave('a');
+      expect(names.channels.place('b'), 'it is under way').toBeUndefined();
+      channel.share.heldBytes = 0;
+      names.publish('b');
+      expect([names.known('a', 'b'), names.lost('a')]).toEqual(['b', 1]);
+    });
+  });
+
   test('the bound holds where rings keep nothing, and a name that was forgotten is a new channel that knows its loss', () => {
     const names = new Names({ events: 0, bytes: 0 }, 1024 * MIB, {
       channelsMax: 100,

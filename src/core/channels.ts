@@ -364,8 +364,11 @@ export class Channels {
    * goes, and so does one that only lines held; another one may be forgotten from now on.
    */
   released(channel: Channel<Group>): void {
-    if (channel.isHeld || this.#byName.get(channel.name) !== channel) return;
-    if (channel.isBlank) this.#remove(channel);
+    if (channel.lineCount > 0 || this.#byName.get(channel.name) !== channel) return;
+    if (channel.isBusy) {
+      // Nothing reports the end of a publish that comes to nothing: a search finds it.
+      if (!channel.isOfReaders) this.#orders.released(channel);
+    } else if (channel.isBlank) this.#remove(channel);
     else if (channel.isOfReaders) {
       // It holds nothing, and was told that it may have missed something.
       this.#remove(channel);
