@@ -3,11 +3,20 @@
  * polls, and there is a gap only where the log has lost something.
  */
 import { describe, expect, test } from 'vitest';
+import type { History, HistoryPage } from '../src/core/event-log.js';
+import { HistoryReads } from '../src/core/history-reads.js';
 import type { HubOptions } from '../src/core/hub.js';
 import type { Position } from '../src/core/position.js';
 import { asError, type HoldlineError } from '../src/errors.js';
 import { LibraryLines, type LibraryLine } from '../src/transports/library.js';
-import { HISTORY_PAGE_EVENTS_MAX, HISTORY_READS_MAX, HISTORY_RETRY_MS_MAX } from '../src/limits.js';
+import { makeCounters } from '../src/counters.js';
+import {
+  HISTORY_PAGE_EVENTS_MAX,
+  HISTORY_READ_MS_MAX,
+  HISTORY_READS_MAX,
+  HISTORY_RETRY_MS_MAX,
+} from '../src/limits.js';
+import { FakeClock, settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 import { KeepingLog, KeepingStore, type Faults } from './support/keeping-log.js';
 
@@ -555,6 +564,45 @@ describe('polls', () => {
       code: 'HOLDLINE_LOG_UNAVAILABLE',
     });
     expect((await fake.pollWhenReady('c', after(1009))).answer?.position).toBe(1009);
+  });
+});
+
+describe('a read that took too long', () => {
+  const PAGE: HistoryPage = { events: [], through: 9, lostThrough: 0 };
+
+  /** One read of a log, which answers by `answer`; the loop is held for as long as it may take. */
+  async function held(): Promise<{
+    readonly clock: FakeClock;
+    readonly reading: Promise<HistoryPage>;
+    readonly answer: () => void;
+  }> {
+    const clock = new FakeClock();
+    let answer = (): void => {};
+    const answered = new Promise<HistoryPage>((resolve) => (answer = () => resolve(PAGE)));
+    const history = { read: () => answered } as Partial<History> as History;
+    const reads = new HistoryReads(history, clock, makeCounters());
+    const request = { channels: ['c'], after: 0, through: 9, eventsMax: 1, bytesMax: 1 };
+    const reading = reads.inTurn(() => reads.read(request));
+    await settlePromises();
+    clock.pass(HISTORY_READ_MS_MAX);
+    clock.runTimers();
+    await settlePromises();
+    return { clock, reading, answer };
+  }
+
+  test('has not failed where its answer was there, and the loop stood still', async () => {
+    const { clock, reading, answer } = await held();
+    // Timers come first in a turn, then what came over sockets and from threads.
+    answer();
+    await settlePromises();
+    clock.runSoon();
+    await expect(reading).resolves.toEqual(PAGE);
+  });
+
+  test('has failed where there was none', async () => {
+    const { clock, reading } = await held();
+    clock.runSoon();
+    await expect(reading).rejects.toMatchObject({ code: 'HOLDLINE_LOG_UNAVAILABLE' });
   });
 });
 
