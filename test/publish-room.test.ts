@@ -168,6 +168,39 @@ describe('the admission queue', () => {
     expect((await fake.publish('c', 'after')).ids, 'a refused publish takes no id').toEqual([41]);
     expect(fake.clock.timerCount, 'no deadline is left behind').toBe(1);
   });
+
+  test.each([
+    [
+      'its lines take less than is published',
+      (fake: FakeHub) => {
+        fake.join('c');
+        void fake.publish('c', LARGE);
+      },
+    ],
+    [
+      'a large batch before it is still being read',
+      ({ hub }: FakeHub) => {
+        const read = (): Promise<never> => new Promise(() => {});
+        void hub.submit('c', { reservation: hub.reserve('c'), read });
+      },
+    ],
+    [
+      'what was published before it has not entered yet',
+      (fake: FakeHub) => {
+        const batch = Array.from({ length: 2 * ENTERED_PER_TURN_MAX }, () => 'x');
+        void fake.publish('c', ...batch);
+      },
+    ],
+  ])('says of who waits in vain that %s', async (reason, hold) => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    hold(fake);
+    const refused = fake.publish('c', LARGE);
+    fake.clock.pass(PUBLISH_WAIT_MS_MAX);
+    fake.clock.runTimers();
+    await expect(refused).rejects.toThrow(
+      `c had no room for ${PUBLISH_WAIT_MS_MAX} ms, since ${reason}; try again after Retry-After`,
+    );
+  });
 });
 
 describe('a large batch', () => {
