@@ -628,6 +628,9 @@ describe('a channel whose queue is past its share of the memory', () => {
     expect(lines.map(({ text }) => idsOf(text))).toEqual([ids(1, 5000), ids(1, 5001), [5001]]);
     expect(fake.counters.gaps_total).toBe(0);
     expect(fake.hub.figures.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
+    expect(fake.counters.events_entered_total).toBe(5001);
+    const ofChannels = fake.hub.figures.channelsNamed(['a', 'b']);
+    expect(ofChannels.map(({ events }) => events)).toEqual([5000, 1]);
     await fake.publish('a', 'next');
     await settle(fake, ...lines);
     expect(idsOf(lines[0].text).at(-1)).toBe(5002);

@@ -72,7 +72,7 @@ export class Channel<Group extends Reader = Reader>
   lineCount = 0;
   /** Of them, what compression saves a sweep, in whole lines. Written by core/group.ts. */
   savedLineCount = 0;
-  /** Events that entered. Only grows. */
+  /** Events that entered, or passed it by. Only grows. */
   enteredCount = 0;
   /** What compressed lines were given; undefined before the first. Made by core/groups.ts. */
   given: GivenBytes | undefined;

@@ -338,6 +338,7 @@ export class Channels {
     const recent = (channel.recent ??= new RecentEvents());
     for (const { data } of events) recent.count(this.#rateWindows.current, data.length);
     if (channel.isOfReaders) this.#publish(channel);
+    channel.enteredCount += events.length;
     this.#counters.events_entered_total += events.length;
     this.#counters.events_evicted_total += events.length;
     this.rings.loseThrough(channel, last.id);
