@@ -213,6 +213,28 @@ describe('a channel that was deleted before the start', () => {
     expect(log.reads).toBe(0);
   });
 
+  test('here is asked for again when the log has lost its place, and only then', async () => {
+    const live: Position = { kind: 'live' };
+    const lose = (channel: string): void =>
+      log.skip([{ channel, type: undefined, data: Buffer.from('x'), json: false }], 'all');
+    const { fake, log } = await start(new KeepingStore(1));
+    await fake.publish('c', 'x');
+    await fake.hub.deleteChannel('c');
+    expect(fake.hub.ready(['c'], live, true)).toBeUndefined();
+    lose('other');
+    await fake.hub.ready(['c'], live, true);
+    expect(fake.hub.isDeleted(['c']), 'nothing was published to it').toBe(true);
+    expect(fake.hub.ready(['c'], live, true)).toBeUndefined();
+    lose('c');
+    await fake.hub.ready(['c'], live, true);
+    expect(fake.hub.isDeleted(['c'])).toBe(false);
+    expect(fake.hub.ready(['c'], live, true)).toBeUndefined();
+    lose('other');
+    await fake.publish('c', 'y');
+    expect(fake.hub.ready(['c'], live, true)).toBeUndefined();
+    expect(log.reads).toBe(2);
+  });
+
   test('is not asked for while the log is down', async () => {
     const { fake, log } = await start(deleted());
     log.state = { isUp: false, problem: 'away' };

@@ -220,9 +220,14 @@ export class Channels {
     return known === undefined ? this.#emptyOf(name)?.isDeleted === true : known.isDeleted;
   }
 
-  /** False while only the log may know whether that channel was deleted before the start. */
+  /**
+   * False while only the log may know whether that channel was deleted: before the start, or in
+   * what was not handed over.
+   */
   knowsDeletion(name: string): boolean {
-    return (this.#byName.get(name)?.newestId ?? 0) > 0 || !this.isUnread(name);
+    const known = this.#byName.get(name);
+    const hasMark = known !== undefined && known.newestId > 0 && !known.isMarkUnread;
+    return hasMark || !this.isUnread(name);
   }
 
   /** What the ring of that name holds for clients that come back. */
@@ -254,7 +259,8 @@ export class Channels {
     if (channel?.isUnread !== true) return;
     channel.isUnread = false;
     // What has entered since the start is newer than the mark.
-    if (channel.newestId === 0) channel.isDeleted = isDeleted;
+    if (channel.newestId === 0 || channel.isMarkUnread) channel.isDeleted = isDeleted;
+    channel.isMarkUnread = false;
     channel.refill(events, least);
     if (events.length === 0) return;
     if (channel.isOfReaders) this.#publish(channel);
@@ -356,6 +362,7 @@ export class Channels {
     for (const channel of missing) {
       this.rings.drop(channel);
       this.rings.loseThrough(channel, id);
+      channel.isMarkUnread = this.rings.isKept;
     }
     return missing;
   }
@@ -428,6 +435,7 @@ export class Channels {
     this.rings.drop(channel);
     channel.isUnread = false;
     channel.isDeleted = true;
+    channel.isMarkUnread = false;
   }
 
   #remove(channel: Channel<Group>): void {
