@@ -619,6 +619,20 @@ describe('when no more channels may be', () => {
     expect([names.channels.count, names.counters.channels_refused_total]).toEqual([1000, 1001]);
   });
 
+  test('only publishes count as refused, and not what the log has for a name without a place', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 1 });
+    const { channels, counters } = names;
+    channels.begin(0, true);
+    names.publish('a');
+    names.join('a');
+    const event = { id: 1, channel: 'b', type: undefined, data: Buffer.from('x'), json: false };
+    expect(channels.placeOf(event)).toBeUndefined();
+    channels.refill('b', 0, { events: [event], through: 0, lostThrough: -1 });
+    expect(counters.channels_refused_total).toBe(0);
+    expect(channels.place('b')).toBeUndefined();
+    expect(counters.channels_refused_total).toBe(1);
+  });
+
   test('one search looks at so many and no more; the next goes on behind them', () => {
     const names = new Names(ROOMY, 1024 * MIB, { channelsMax: 2 * CHANNELS_CHECKED_MAX + 1 });
     for (let i = 0; i <= 2 * CHANNELS_CHECKED_MAX; i++) {

@@ -167,7 +167,7 @@ export class Channels {
    * on it are given the entry all the same.
    */
   placeOf({ channel }: LoggedEntry): Channel<Group> | undefined {
-    return this.#byName.get(channel) ?? this.place(channel);
+    return this.#byName.get(channel) ?? this.#placeFor(channel);
   }
 
   /** The channel of that name if it is known; without a name all of them. */
@@ -255,7 +255,7 @@ export class Channels {
       this.#emptyNames?.remember(name, { through, lostThrough: least, isDeleted });
       return;
     }
-    const channel = this.#byName.get(name) ?? this.place(name);
+    const channel = this.#byName.get(name) ?? this.#placeFor(name);
     if (channel?.isUnread !== true) return;
     channel.isUnread = false;
     // What has entered since the start is newer than the mark.
@@ -281,12 +281,16 @@ export class Channels {
    * nobody holds is forgotten for it; undefined when all are held.
    */
   place(name: string): Channel<Group> | undefined {
+    const channel = this.#placeFor(name);
+    if (channel === undefined) this.#counters.channels_refused_total++;
+    return channel;
+  }
+
+  #placeFor(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
     if (known !== undefined && !known.isOfReaders) return known;
-    if (this.#byName.size - this.#ofReadersCount >= this.#publishedMax && !this.#forgetOne()) {
-      this.#counters.channels_refused_total++;
+    if (this.#byName.size - this.#ofReadersCount >= this.#publishedMax && !this.#forgetOne())
       return undefined;
-    }
     if (known !== undefined) {
       this.#publish(known);
       return known;
