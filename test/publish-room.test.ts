@@ -129,6 +129,21 @@ describe('the admission queue', () => {
     await fake.publish('c', 'again');
   });
 
+  test('of which others have all says so, and not that none wait', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    const waiting: Promise<unknown>[] = [];
+    for (let i = 0; i < WAITING_PUBLISHERS_MAX; i++) {
+      fake.join(`c${i}`);
+      await fake.publish(`c${i}`, LARGE);
+      waiting.push(fake.publish(`c${i}`, LARGE));
+    }
+    await expect(fake.publish('other', 'x')).rejects.toThrow(
+      `${WAITING_PUBLISHERS_MAX} publishes already wait for room, 0 of them to other; try again`,
+    );
+    await fake.settle();
+    await Promise.all(waiting);
+  });
+
   test('leaves a channel half of its memory; a batch that does not fit beside the others is refused at once', async () => {
     const fake = new FakeHub(LITTLE_ROOM);
     fake.join('c');

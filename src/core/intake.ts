@@ -135,7 +135,7 @@ export class Intake {
     if (own < WAITING_PUBLISHERS_MAX - this.#waitingCount) return;
     throw new HoldlineError(
       'HOLDLINE_PUBLISH_BUSY',
-      `${own} publishes to ${channel.name} already wait for room; try again after Retry-After`,
+      `${this.#waitingCount} publishes already wait for room, ${own} of them to ${channel.name}; try again after Retry-After`,
     );
   }
 
