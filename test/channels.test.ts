@@ -619,6 +619,20 @@ describe('when no more channels may be', () => {
     expect([names.channels.count, names.counters.channels_refused_total]).toEqual([1000, 1001]);
   });
 
+  test('only publishes count as refused, and not what the log has for a name without a place', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 1 });
+    const { channels, counters } = names;
+    channels.begin(0, true);
+    names.publish('a');
+    names.join('a');
+    const event = { id: 1, channel: 'b', type: undefined, data: Buffer.from('x'), json: false };
+    expect(channels.placeOf(event)).toBeUndefined();
+    channels.refill('b', 0, { events: [event], through: 0, lostThrough: -1 });
+    expect(counters.channels_refused_total).toBe(0);
+    expect(channels.place('b')).toBeUndefined();
+    expect(counters.channels_refused_total).toBe(1);
+  });
+
   test('one search looks at so many and no more; the next goes on behind them', () => {
     const names = new Names(ROOMY, 1024 * MIB, { channelsMax: 2 * CHANNELS_CHECKED_MAX + 1 });
     for (let i = 0; i <= 2 * CHANNELS_CHECKED_MAX; i++) {
@@ -631,6 +645,37 @@ describe('when no more channels may be', () => {
     ]);
     expect(names.channels.place('new')).toBeDefined();
     expect(names.lost(`c${2 * CHANNELS_CHECKED_MAX}`)).toBe(2 * CHANNELS_CHECKED_MAX + 1);
+  });
+
+  describe('a publish that came to nothing', () => {
+    test('keeps no channel: the one that it was for may be forgotten', () => {
+      const names = new Names(ROOMY, MIB, { channelsMax: 1 });
+      names.publish('a');
+      const { share } = names.place('a');
+      share.heldBytes = 1;
+      expect(names.channels.place('b'), 'it is under way').toBeUndefined();
+      share.heldBytes = 0;
+      names.publish('b');
+      expect([names.known('a', 'b'), names.lost('a')]).toEqual(['b', 1]);
+    });
+
+    test.each([
+      ['an event', false],
+      ['none', true],
+    ])('keeps none that had lines when it began, with %s in its ring', (_held, isDropped) => {
+      const names = new Names(ROOMY, MIB, { channelsMax: 1 });
+      names.publish('a');
+      names.join('a');
+      const channel = names.place('a');
+      if (isDropped) names.channels.rings.drop(channel);
+      channel.share.heldBytes = 1;
+      expect(names.channels.place('b'), 'it has lines').toBeUndefined();
+      names.leave('a');
+      expect(names.channels.place('b'), 'it is under way').toBeUndefined();
+      channel.share.heldBytes = 0;
+      names.publish('b');
+      expect([names.known('a', 'b'), names.lost('a')]).toEqual(['b', 1]);
+    });
   });
 
   test('the bound holds where rings keep nothing, and a name that was forgotten is a new channel that knows its loss', () => {

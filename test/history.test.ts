@@ -3,11 +3,20 @@
  * polls, and there is a gap only where the log has lost something.
  */
 import { describe, expect, test } from 'vitest';
+import type { History, HistoryPage } from '../src/core/event-log.js';
+import { HistoryReads } from '../src/core/history-reads.js';
 import type { HubOptions } from '../src/core/hub.js';
 import type { Position } from '../src/core/position.js';
 import { asError, type HoldlineError } from '../src/errors.js';
 import { LibraryLines, type LibraryLine } from '../src/transports/library.js';
-import { HISTORY_PAGE_EVENTS_MAX, HISTORY_READS_MAX, HISTORY_RETRY_MS_MAX } from '../src/limits.js';
+import { makeCounters } from '../src/counters.js';
+import {
+  HISTORY_PAGE_EVENTS_MAX,
+  HISTORY_READ_MS_MAX,
+  HISTORY_READS_MAX,
+  HISTORY_RETRY_MS_MAX,
+} from '../src/limits.js';
+import { FakeClock, settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 import { KeepingLog, KeepingStore, type Faults } from './support/keeping-log.js';
 
@@ -202,6 +211,28 @@ describe('a channel that was deleted before the start', () => {
     expect(fake.hub.channels.isUnread('c')).toBe(true);
     expect(fake.hub.ready(['c'], { kind: 'live' }, true)).toBeUndefined();
     expect(log.reads).toBe(0);
+  });
+
+  test('here is asked for again when the log has lost its place, and only then', async () => {
+    const live: Position = { kind: 'live' };
+    const lose = (channel: string): void =>
+      log.skip([{ channel, type: undefined, data: Buffer.from('x'), json: false }], 'all');
+    const { fake, log } = await start(new KeepingStore(1));
+    await fake.publish('c', 'x');
+    await fake.hub.deleteChannel('c');
+    expect(fake.hub.ready(['c'], live, true)).toBeUndefined();
+    lose('other');
+    await fake.hub.ready(['c'], live, true);
+    expect(fake.hub.isDeleted(['c']), 'nothing was published to it').toBe(true);
+    expect(fake.hub.ready(['c'], live, true)).toBeUndefined();
+    lose('c');
+    await fake.hub.ready(['c'], live, true);
+    expect(fake.hub.isDeleted(['c'])).toBe(false);
+    expect(fake.hub.ready(['c'], live, true)).toBeUndefined();
+    lose('other');
+    await fake.publish('c', 'y');
+    expect(fake.hub.ready(['c'], live, true)).toBeUndefined();
+    expect(log.reads).toBe(2);
   });
 
   test('is not asked for while the log is down', async () => {
@@ -558,6 +589,45 @@ describe('polls', () => {
   });
 });
 
+describe('a read that took too long', () => {
+  const PAGE: HistoryPage = { events: [], through: 9, lostThrough: 0 };
+
+  /** One read of a log, which answers by `answer`; the loop is held for as long as it may take. */
+  async function held(): Promise<{
+    readonly clock: FakeClock;
+    readonly reading: Promise<HistoryPage>;
+    readonly answer: () => void;
+  }> {
+    const clock = new FakeClock();
+    let answer = (): void => {};
+    const answered = new Promise<HistoryPage>((resolve) => (answer = () => resolve(PAGE)));
+    const history = { read: () => answered } as Partial<History> as History;
+    const reads = new HistoryReads(history, clock, makeCounters());
+    const request = { channels: ['c'], after: 0, through: 9, eventsMax: 1, bytesMax: 1 };
+    const reading = reads.inTurn(() => reads.read(request));
+    await settlePromises();
+    clock.pass(HISTORY_READ_MS_MAX);
+    clock.runTimers();
+    await settlePromises();
+    return { clock, reading, answer };
+  }
+
+  test('has not failed where its answer was there, and the loop stood still', async () => {
+    const { clock, reading, answer } = await held();
+    // Timers come first in a turn, then what came over sockets and from threads.
+    answer();
+    await settlePromises();
+    clock.runSoon();
+    await expect(reading).resolves.toEqual(PAGE);
+  });
+
+  test('has failed where there was none', async () => {
+    const { clock, reading } = await held();
+    clock.runSoon();
+    await expect(reading).rejects.toMatchObject({ code: 'HOLDLINE_LOG_UNAVAILABLE' });
+  });
+});
+
 describe('a channel whose queue is past its share of the memory', () => {
   const flood = async (log: KeepingLog, channel: string, count: number): Promise<void> => {
     const data = Buffer.alloc(1000, 'x');
@@ -580,6 +650,9 @@ describe('a channel whose queue is past its share of the memory', () => {
     expect(lines.map(({ text }) => idsOf(text))).toEqual([ids(1, 5000), ids(1, 5001), [5001]]);
     expect(fake.counters.gaps_total).toBe(0);
     expect(fake.hub.figures.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
+    expect(fake.counters.events_entered_total).toBe(5001);
+    const ofChannels = fake.hub.figures.channelsNamed(['a', 'b']);
+    expect(ofChannels.map(({ events }) => events)).toEqual([5000, 1]);
     await fake.publish('a', 'next');
     await settle(fake, ...lines);
     expect(idsOf(lines[0].text).at(-1)).toBe(5002);

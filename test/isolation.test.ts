@@ -134,6 +134,31 @@ describe('while one channel is held up', () => {
     }
     expect(fake.counters.gaps_slow_total).toBe(40);
   });
+
+  test.each(['latest', 'close'] as const)(
+    'with --slow %s, too, that gap is all: a line that takes what it is given is not slow',
+    async (slow) => {
+      const replay = { events: 10, bytes: 1_000_000 };
+      const fake = new FakeHub({ ...LITTLE_ROOM, slow, replay }, CORK_MS);
+      const lines = Array.from({ length: 40 }, () => fake.join('a'));
+      const both = Array.from({ length: 40 }, () => fake.join('a,b'));
+      await fake.publish('a', ...Array.from({ length: 40 }, () => LARGE));
+      for (let i = 0; i < 30; i++) void fake.publish('b', LARGE);
+      await settlePromises();
+      await fake.settle(...lines, ...both);
+      for (const line of both) {
+        expect(line.socket.endCode).toBeUndefined();
+        expect(line.text.match(/event: gap/g)).toHaveLength(1);
+        expect(idsOf(line.text).filter((id) => id <= 40)).toEqual(ids(1, 40));
+        expect(idsOf(line.text).at(-1)).toBe(70);
+      }
+      expect(fake.counters).toMatchObject({
+        gaps_slow_total: 40,
+        slow_latest_total: 0,
+        slow_closed_total: 0,
+      });
+    },
+  );
 });
 
 describe('a publish that waits', () => {

@@ -314,4 +314,11 @@ describe('how it ends', () => {
     expect(fake.hub.figures.gauges.linesOpen).toBe(0);
     expect(getEventListeners(abort.signal, 'abort')).toEqual([]);
   });
+
+  test('what only looks like a signal is refused, and leaves no line open', () => {
+    const { fake, open } = hub();
+    const inherits = Object.create(AbortSignal.prototype) as AbortSignal;
+    expect(() => subscription(open(), inherits)).toThrow(TypeError);
+    expect(fake.hub.figures.gauges.linesOpen).toBe(0);
+  });
 });

@@ -6,7 +6,12 @@ import { describe, expect, test } from 'vitest';
 import { NOBODY, type Owner } from '../src/core/owners.js';
 import { LIVE } from '../src/core/position.js';
 import { ENDS, type CloseReason } from '../src/errors.js';
-import { END_RETRY_MS_MIN, LATE_END_SECONDS_MAX, LATE_EXPIRED_SECONDS_MAX } from '../src/limits.js';
+import {
+  DELETED_ENDS_PER_TURN_MAX,
+  END_RETRY_MS_MIN,
+  LATE_END_SECONDS_MAX,
+  LATE_EXPIRED_SECONDS_MAX,
+} from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 
 const MODES = ['sse', 'sse-env', 'ndjson', 'websocket'] as const;
@@ -266,6 +271,36 @@ describe('a user who is revoked', () => {
     for (const poll of polls)
       expect(poll.answer?.position, 'where the secret is not behind it').toBe(0);
     expect(fake.counters.closed.revoked).toBe(50);
+  });
+
+  test('and polls is answered empty also when the time of his poll is over before its end', async () => {
+    const fake = new FakeHub();
+    const poll = fake.poll('c', LIVE, { waitMs: 1_000, owner: ofUser('eve') });
+    fake.hub.disconnect({ user: 'eve' }, 'revoked');
+    await fake.publish('c', 'secret');
+    fake.clock.pass(1_100);
+    fake.clock.runTimers();
+    expect(poll.answer).toEqual({ body: undefined, position: 0 });
+    await fake.settle();
+    expect(fake.counters).toMatchObject({ polls_answered_total: 0, polls_empty_total: 1 });
+    expect(fake.counters.closed.revoked).toBe(1);
+  });
+
+  test('and polls a channel that is deleted meanwhile is given nothing of what follows', async () => {
+    const fake = new FakeHub();
+    const count = 2 * DELETED_ENDS_PER_TURN_MAX;
+    const polls = Array.from({ length: count }, () =>
+      fake.poll('c', LIVE, { waitMs: 1_000, owner: ofUser('eve') }),
+    );
+    await fake.hub.deleteChannel('c');
+    fake.hub.disconnect({ user: 'eve' }, 'revoked');
+    fake.clock.runSoon();
+    expect(fake.hub.lines.open, 'they are ended in several turns').toBeGreaterThan(0);
+    await fake.publish('c', 'secret');
+    fake.clock.pass(1_100);
+    fake.clock.runTimers();
+    await fake.settle();
+    for (const poll of polls) expect(poll.answer).toEqual({ body: undefined, position: 1 });
   });
 
   test('stays revoked when he is disconnected, too', async () => {

@@ -129,6 +129,21 @@ describe('the admission queue', () => {
     await fake.publish('c', 'again');
   });
 
+  test('of which others have all says so, and not that none wait', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    const waiting: Promise<unknown>[] = [];
+    for (let i = 0; i < WAITING_PUBLISHERS_MAX; i++) {
+      fake.join(`c${i}`);
+      await fake.publish(`c${i}`, LARGE);
+      waiting.push(fake.publish(`c${i}`, LARGE));
+    }
+    await expect(fake.publish('other', 'x')).rejects.toThrow(
+      `${WAITING_PUBLISHERS_MAX} publishes already wait for room, 0 of them to other; try again`,
+    );
+    await fake.settle();
+    await Promise.all(waiting);
+  });
+
   test('leaves a channel half of its memory; a batch that does not fit beside the others is refused at once', async () => {
     const fake = new FakeHub(LITTLE_ROOM);
     fake.join('c');
@@ -167,6 +182,39 @@ describe('the admission queue', () => {
     for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1, 40));
     expect((await fake.publish('c', 'after')).ids, 'a refused publish takes no id').toEqual([41]);
     expect(fake.clock.timerCount, 'no deadline is left behind').toBe(1);
+  });
+
+  test.each([
+    [
+      'its lines take less than is published',
+      (fake: FakeHub) => {
+        fake.join('c');
+        void fake.publish('c', LARGE);
+      },
+    ],
+    [
+      'a large batch before it is still being read',
+      ({ hub }: FakeHub) => {
+        const read = (): Promise<never> => new Promise(() => {});
+        void hub.submit('c', { reservation: hub.reserve('c'), read });
+      },
+    ],
+    [
+      'what was published before it has not entered yet',
+      (fake: FakeHub) => {
+        const batch = Array.from({ length: 2 * ENTERED_PER_TURN_MAX }, () => 'x');
+        void fake.publish('c', ...batch);
+      },
+    ],
+  ])('says of who waits in vain that %s', async (reason, hold) => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    hold(fake);
+    const refused = fake.publish('c', LARGE);
+    fake.clock.pass(PUBLISH_WAIT_MS_MAX);
+    fake.clock.runTimers();
+    await expect(refused).rejects.toThrow(
+      `c had no room for ${PUBLISH_WAIT_MS_MAX} ms, since ${reason}; try again after Retry-After`,
+    );
   });
 });
 

@@ -38,7 +38,7 @@ export class ChannelOrders {
     this.#published.prepend(channel);
   }
 
-  /** Nobody holds it any more. */
+  /** Its lines have left. A publish may be under way there. */
   released(channel: Channel<Group>): void {
     if (channel.order === undefined || channel.order === this.#passed)
       (channel.rings === undefined ? this.#ringless : this.#published).prepend(channel);
@@ -59,13 +59,13 @@ export class ChannelOrders {
       const ringless = busy < BUSY_CHANNELS_MAX ? this.#ringless.oldest : undefined;
       const channel = ringless ?? this.#published.oldest;
       if (channel === undefined || !channel.isHeld) return channel;
-      if (channel.rings !== undefined) this.#passed.append(channel);
-      else if (channel.lineCount > 0) this.#ringless.remove(channel);
-      else {
+      const { rings, lineCount } = channel;
+      if (lineCount === 0) {
         // A publish is under way there. It is over soon, and nothing reports that.
         busy++;
-        this.#ringless.append(channel);
-      }
+        (rings === undefined ? this.#ringless : this.#published).append(channel);
+      } else if (rings === undefined) this.#ringless.remove(channel);
+      else this.#passed.append(channel);
     }
     return undefined;
   }

@@ -72,7 +72,7 @@ export class Channel<Group extends Reader = Reader>
   lineCount = 0;
   /** Of them, what compression saves a sweep, in whole lines. Written by core/group.ts. */
   savedLineCount = 0;
-  /** Events that entered. Only grows. */
+  /** Events that entered, or passed it by. Only grows. */
   enteredCount = 0;
   /** What compressed lines were given; undefined before the first. Made by core/groups.ts. */
   given: GivenBytes | undefined;
@@ -94,6 +94,11 @@ export class Channel<Group extends Reader = Reader>
   isUnread = false;
   /** True from a deletion until something is published again. */
   isDeleted = false;
+  /**
+   * True while only the log knows whether it was deleted: not all was handed over, and nothing has
+   * entered since. Written by core/channels.ts.
+   */
+  isMarkUnread = false;
   /** Bytes of memory of its rings as core/channels.ts has counted them. */
   countedRecordBytes = 0;
   countedFrameBytes = 0;
@@ -254,6 +259,7 @@ export class Channel<Group extends Reader = Reader>
     this.newestId = event.id;
     this.newestCommittedId = Math.max(this.newestCommittedId, event.id);
     this.isDeleted = false;
+    this.isMarkUnread = false;
     this.version++;
     return this.evict();
   }
@@ -359,6 +365,7 @@ export class Channel<Group extends Reader = Reader>
     this.newestId = id;
     this.newestCommittedId = id;
     this.isDeleted = false;
+    this.isMarkUnread = false;
     // Its delivery is not seen any more.
     if (this.timed !== undefined) this.timed.id = 0;
     return dropped;

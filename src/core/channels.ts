@@ -167,7 +167,7 @@ export class Channels {
    * on it are given the entry all the same.
    */
   placeOf({ channel }: LoggedEntry): Channel<Group> | undefined {
-    return this.#byName.get(channel) ?? this.place(channel);
+    return this.#byName.get(channel) ?? this.#placeFor(channel);
   }
 
   /** The channel of that name if it is known; without a name all of them. */
@@ -220,9 +220,14 @@ export class Channels {
     return known === undefined ? this.#emptyOf(name)?.isDeleted === true : known.isDeleted;
   }
 
-  /** False while only the log may know whether that channel was deleted before the start. */
+  /**
+   * False while only the log may know whether that channel was deleted: before the start, or in
+   * what was not handed over.
+   */
   knowsDeletion(name: string): boolean {
-    return (this.#byName.get(name)?.newestId ?? 0) > 0 || !this.isUnread(name);
+    const known = this.#byName.get(name);
+    const hasMark = known !== undefined && known.newestId > 0 && !known.isMarkUnread;
+    return hasMark || !this.isUnread(name);
   }
 
   /** What the ring of that name holds for clients that come back. */
@@ -250,11 +255,12 @@ export class Channels {
       this.#emptyNames?.remember(name, { through, lostThrough: least, isDeleted });
       return;
     }
-    const channel = this.#byName.get(name) ?? this.place(name);
+    const channel = this.#byName.get(name) ?? this.#placeFor(name);
     if (channel?.isUnread !== true) return;
     channel.isUnread = false;
     // What has entered since the start is newer than the mark.
-    if (channel.newestId === 0) channel.isDeleted = isDeleted;
+    if (channel.newestId === 0 || channel.isMarkUnread) channel.isDeleted = isDeleted;
+    channel.isMarkUnread = false;
     channel.refill(events, least);
     if (events.length === 0) return;
     if (channel.isOfReaders) this.#publish(channel);
@@ -275,12 +281,16 @@ export class Channels {
    * nobody holds is forgotten for it; undefined when all are held.
    */
   place(name: string): Channel<Group> | undefined {
+    const channel = this.#placeFor(name);
+    if (channel === undefined) this.#counters.channels_refused_total++;
+    return channel;
+  }
+
+  #placeFor(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
     if (known !== undefined && !known.isOfReaders) return known;
-    if (this.#byName.size - this.#ofReadersCount >= this.#publishedMax && !this.#forgetOne()) {
-      this.#counters.channels_refused_total++;
+    if (this.#byName.size - this.#ofReadersCount >= this.#publishedMax && !this.#forgetOne())
       return undefined;
-    }
     if (known !== undefined) {
       this.#publish(known);
       return known;
@@ -338,6 +348,7 @@ export class Channels {
     const recent = (channel.recent ??= new RecentEvents());
     for (const { data } of events) recent.count(this.#rateWindows.current, data.length);
     if (channel.isOfReaders) this.#publish(channel);
+    channel.enteredCount += events.length;
     this.#counters.events_entered_total += events.length;
     this.#counters.events_evicted_total += events.length;
     this.rings.loseThrough(channel, last.id);
@@ -355,6 +366,7 @@ export class Channels {
     for (const channel of missing) {
       this.rings.drop(channel);
       this.rings.loseThrough(channel, id);
+      channel.isMarkUnread = this.rings.isKept;
     }
     return missing;
   }
@@ -364,8 +376,11 @@ export class Channels {
    * goes, and so does one that only lines held; another one may be forgotten from now on.
    */
   released(channel: Channel<Group>): void {
-    if (channel.isHeld || this.#byName.get(channel.name) !== channel) return;
-    if (channel.isBlank) this.#remove(channel);
+    if (channel.lineCount > 0 || this.#byName.get(channel.name) !== channel) return;
+    if (channel.isBusy) {
+      // Nothing reports the end of a publish that comes to nothing: a search finds it.
+      if (!channel.isOfReaders) this.#orders.released(channel);
+    } else if (channel.isBlank) this.#remove(channel);
     else if (channel.isOfReaders) {
       // It holds nothing, and was told that it may have missed something.
       this.#remove(channel);
@@ -424,6 +439,7 @@ export class Channels {
     this.rings.drop(channel);
     channel.isUnread = false;
     channel.isDeleted = true;
+    channel.isMarkUnread = false;
   }
 
   #remove(channel: Channel<Group>): void {

@@ -2,7 +2,7 @@
  * Reads of what the log keeps, for the whole hub: a bounded number at a time, the rest in turn. A
  * read that gets no answer counts as failed.
  */
-import type { Clock } from '../clock.js';
+import { giveUpAfter, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { HISTORY_READ_MS_MAX, HISTORY_READS_MAX, HISTORY_READS_WAITING_MAX } from '../limits.js';
@@ -72,7 +72,7 @@ export class HistoryReads {
   #answered<Found>(reading: Promise<Found>): Promise<Found> {
     this.#counters.history_reads_total++;
     return new Promise((resolve, reject) => {
-      const cancel = this.#clock.later(HISTORY_READ_MS_MAX, () =>
+      const cancel = giveUpAfter(this.#clock, HISTORY_READ_MS_MAX, () =>
         reject(unavailable(`the log did not answer a read for ${HISTORY_READ_MS_MAX} ms`)),
       );
       reading.then(resolve, reject).finally(cancel);

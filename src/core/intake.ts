@@ -135,7 +135,7 @@ export class Intake {
     if (own < WAITING_PUBLISHERS_MAX - this.#waitingCount) return;
     throw new HoldlineError(
       'HOLDLINE_PUBLISH_BUSY',
-      `${own} publishes to ${channel.name} already wait for room; try again after Retry-After`,
+      `${this.#waitingCount} publishes already wait for room, ${own} of them to ${channel.name}; try again after Retry-After`,
     );
   }
 
@@ -361,9 +361,7 @@ export class Intake {
         reject(error);
       };
       const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS_MAX, () => {
-        const reason = this.#hasRoom(channel, waiter.bytes, 0)
-          ? 'the log answers too slowly'
-          : 'its lines take less than is published';
+        const reason = this.#whyNoRoom(channel, waiter.bytes);
         giveUp(
           new HoldlineError(
             'HOLDLINE_PUBLISH_BUSY',
@@ -386,6 +384,15 @@ export class Intake {
       this.#waitingCount++;
       this.#waitingBytes += waiter.bytes;
     });
+  }
+
+  /** What a publish of `bytes` that has waited in vain is told. */
+  #whyNoRoom(channel: Channel<Group>, bytes: number): string {
+    if (channel.isReading) return 'a large batch before it is still being read';
+    if (this.#hasRoom(channel, bytes, 0)) return 'the log answers too slowly';
+    return channel.lineCount === 0
+      ? 'what was published before it has not entered yet'
+      : 'its lines take less than is published';
   }
 
   #unwait(channel: Channel<Group>, waiter: WaitingPublish): void {

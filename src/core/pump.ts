@@ -383,17 +383,18 @@ export class Pump {
   #sendGapNotice(group: Group, port: LinePort, row: number, newest: number): boolean {
     const { table, set } = group;
     // A healthy line is not slow: it was left behind on one channel for what waits on another.
-    if (this.history !== undefined && (group.slow === 'gap' || table.states[row] === HEALTHY)) {
+    const slow = table.states[row] === HEALTHY ? 'gap' : group.slow;
+    if (this.history !== undefined && slow === 'gap') {
       this.history.lapped(group, row);
       return false;
     }
-    if (group.slow === 'close') {
+    if (slow === 'close') {
       this.#counters.slow_closed_total++;
       this.#owner.endSlow(group, row);
       return false;
     }
     const cursor = table.cursors[row] as number;
-    const skip = group.slow === 'latest';
+    const skip = slow === 'latest';
     // "latest" goes on with the newest event, so that the line has the latest state. On several
     // channels some may hold events older than the loss: the gap ends after all that is lost.
     const before = set.firstIdAfter(skip ? newest - 1 : Math.max(cursor, set.lostThrough));

@@ -179,11 +179,18 @@ export class WaitingPolls {
     return handle;
   }
 
-  /** Answers a waiting poll with what came. False when that is gone again: the poll waits on. */
+  /**
+   * Answers a waiting poll with what came, one that was revoked without it. False when that is gone
+   * again: the poll waits on.
+   */
   answer(group: Group, row: number): boolean {
     const { table, mode, set } = group;
     if (mode.port.kind !== 'poll') return false;
     const handle = table.handles[row] as number;
+    if (this.#parts.ends.isRevoked(handle)) {
+      this.answerEmpty(group, row, 'revoked');
+      return true;
+    }
     const cursor = table.cursors[row] as number;
     let gap = this.#owedGaps.get(handle);
     if (this.past !== undefined && set.hasLost(cursor, table.losses[row] as number)) {
@@ -234,9 +241,10 @@ export class WaitingPolls {
     const { lines } = this.#parts.membership;
     const group = lines.groupAt(handle);
     const row = lines.rowOf(handle);
-    // Something may have come in this very turn.
+    // Something may have come in this very turn; after a deletion it is nothing for this group.
     const isAtHead = (group.table.cursors[row] as number) >= group.set.newestId;
-    if (isAtHead || !this.answer(group, row)) this.answerEmpty(group, row, 'answered');
+    if (group.deletedAt !== undefined || isAtHead || !this.answer(group, row))
+      this.answerEmpty(group, row, 'answered');
   }
 
   #countAnswer({ events }: PollAnswer, gap: OwedGap | undefined): void {

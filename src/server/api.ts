@@ -161,8 +161,9 @@ export interface ServerChannel {
    * (an id; 0 for all that is held), else what is published from now on. It counts among the lines
    * of the server, by transport as `library`, and stays open until the iteration ends, also when
    * nobody reads it. Throws HOLDLINE_BAD_ARGUMENT, and where a client would be refused
-   * HOLDLINE_DRAINING, HOLDLINE_LINES_FULL, HOLDLINE_MEMORY_FULL or HOLDLINE_CHANNELS_FULL; where
-   * the log has to be opened or read first, `next` rejects with that, once.
+   * HOLDLINE_DRAINING, HOLDLINE_LINES_FULL, HOLDLINE_MEMORY_FULL, HOLDLINE_ACCEPT_RATE or
+   * HOLDLINE_CHANNELS_FULL; where the log has to be opened or read first, `next` rejects with that,
+   * once.
    */
   subscribe(options?: { readonly after?: number; readonly signal?: Signal }): Subscription;
 }

@@ -8,15 +8,7 @@ const { addEventListener, removeEventListener } = EventTarget.prototype;
 
 /** The functions that read a line, which a program may detach; a signal may close it. */
 export function subscription(line: LibraryLine, signal: AbortSignal | undefined): Subscription {
-  if (signal !== undefined) {
-    const close = (): void => line.close();
-    if (signal.aborted) {
-      close();
-    } else {
-      addEventListener.call(signal, 'abort', close);
-      line.onClose = () => removeEventListener.call(signal, 'abort', close);
-    }
-  }
+  if (signal !== undefined) closeWith(line, signal);
   const reader: Subscription = {
     next: () => line.next(),
     return: () => {
@@ -32,4 +24,20 @@ export function subscription(line: LibraryLine, signal: AbortSignal | undefined)
     },
   };
   return reader;
+}
+
+function closeWith(line: LibraryLine, signal: AbortSignal): void {
+  const close = (): void => line.close();
+  try {
+    if (signal.aborted) {
+      close();
+      return;
+    }
+    addEventListener.call(signal, 'abort', close);
+  } catch (error) {
+    // It only looks like a signal. Nobody would get the line, or could close it.
+    close();
+    throw error;
+  }
+  line.onClose = () => removeEventListener.call(signal, 'abort', close);
 }
