@@ -6,7 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
-import { createServer, type Server } from '../dist/index.js';
+import { createServer, HoldlineError, type Server } from '../dist/index.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { handshakeBytes } from './support/websocket.js';
 import { codeOf, RawConnection, request, Watched } from './support/wire.js';
@@ -94,6 +94,41 @@ describe('authorize', () => {
         new Error('a mistake in the hook'),
       ]);
       expect(server.stats().counters.events_accepted_total).toBe(0);
+    },
+  );
+
+  test.each([
+    [
+      'throws',
+      (mine: Error): NonNullable<Given['authorize']> =>
+        () => {
+          throw mine;
+        },
+    ],
+    [
+      'rejects with',
+      (mine: Error): NonNullable<Given['authorize']> =>
+        async () => {
+          throw mine;
+        },
+    ],
+  ] as const)(
+    'that %s an error of this library is a fault like any other, and its code no refusal',
+    async (_how, failingWith) => {
+      for (const code of ['HOLDLINE_PUBLISH_BUSY', 'HOLDLINE_BAD_ARGUMENT'] as const) {
+        const error = new HoldlineError(code, 'mine');
+        const { port, faults } = await listening({ authorize: failingWith(error) });
+        for (const asked of [
+          request(port, 'GET', '/c?wait=0'),
+          request(port, 'GET', '/c', { headers: { Accept: 'text/event-stream' } }),
+          request(port, 'POST', '/c', { body: 'x' }),
+        ]) {
+          const answer = await asked;
+          expect([answer.status, codeOf(answer)]).toEqual([500, 'HOLDLINE_INTERNAL']);
+          expect(answer.text).not.toContain('mine');
+        }
+        expect(faults).toEqual([error, error, error]);
+      }
     },
   );
 
