@@ -284,6 +284,31 @@ describe('authorize that answers with an object', () => {
     expect([opened, line.endCode]).toEqual([['ada'], 'expired']);
   });
 
+  test('says whose an Idempotency-Key is: two users with the same one publish two events', async () => {
+    const { server, port } = await listening({
+      authorize: ({ headers }) => ({ allow: true, user: headers['x-user'] ?? 'nobody' }),
+    });
+    const published = async (user: string, path: string, body: string): Promise<string> => {
+      const headers = {
+        'X-User': user,
+        'Idempotency-Key': '1',
+        'Content-Type': 'application/x-ndjson',
+      };
+      return (await request(port, 'POST', path, { headers, body })).text;
+    };
+    for (const [path, body] of [
+      ['/c', '{"data":"x"}'],
+      ['/-/publish', '{"channel":"c","data":"x"}'],
+    ] as const) {
+      const first = await published('ada', path, body);
+      const second = await published('bob', path, body);
+      expect(second).not.toBe(first);
+      expect(await published('ada', path, body)).toBe(first);
+      expect(await published('bob', path, body)).toBe(second);
+    }
+    expect(server.stats().counters.events_accepted_total).toBe(4);
+  });
+
   test('maps no channel of a publish: that is 403, and a fault', async () => {
     const { server, port, faults } = await listening({
       authorize: () => ({ allow: true, channels: { me: 'user-ada' } }),

@@ -116,7 +116,7 @@ export class Publishing {
       const requestKey =
         key === undefined
           ? undefined
-          : requestKeyOf(key, scopeOf(grant.rights, head), [kind, request.type ?? '', body]);
+          : requestKeyOf(key, scopeOf(grant, head), [kind, request.type ?? '', body]);
       const receipt = await publishOnce(this.#parts, request, { reservation, requestKey }, () =>
         hub.submit(channel, submission, requestKey),
       );
