@@ -10,7 +10,7 @@ import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js
 import { acceptsGzip } from '../http/content-coding.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import type { Grant, Guard } from '../http/guard.js';
-import type { Head } from '../http/head.js';
+import { isListed, type Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
 import type { Places } from '../http/places.js';
 import { rateSourceOf, type PublishRates } from '../http/publish-rates.js';
@@ -241,10 +241,12 @@ export class Subscribing {
     const { guard, messages, failedKeys, rates } = this.#parts;
     guard.origins.checkSite(head);
     const key = head.get('sec-websocket-key');
-    if (context === undefined || head.get('sec-websocket-version') !== '13') {
+    // Without the option somebody on the way has passed on what was for himself (RFC 9110, 7.6.1).
+    const isUpgrade = isListed('upgrade', head.get('connection'));
+    if (context === undefined || !isUpgrade || head.get('sec-websocket-version') !== '13') {
       throw new HoldlineError(
         'HOLDLINE_BAD_HANDSHAKE',
-        'a WebSocket handshake must be a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
+        'a WebSocket handshake must be a GET with Connection: Upgrade, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
     const { headers } = exchange;
