@@ -17,6 +17,10 @@ const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 
 const servers: Server[] = [];
 
+function fail(): never {
+  throw new Error('mine');
+}
+
 async function listening(
   options: Given,
 ): Promise<{ server: Server; port: number; faults: unknown[] }> {
@@ -169,6 +173,27 @@ describe('authorize', () => {
     expect(codeOf(refusal)).toBe('HOLDLINE_FORBIDDEN');
     expect(refusal.body.toString()).toContain('this client is not allowed to publish to c"');
   });
+});
+
+describe('a hook that closes the server in the turn of a request', () => {
+  test.each([
+    ['authorize', (close) => ({ authorize: () => close() ?? true }), 503],
+    ['onError', (close) => ({ authorize: () => fail(), onError: close }), 500],
+    ['onWarning', (close) => ({ openPublish: false, publishKey: 'k', onWarning: close }), 401],
+  ] as [string, (close: () => undefined) => Given, number][])(
+    '%s: the request is answered before',
+    async (_name, hooksOf, status) => {
+      let closed: Promise<void> | undefined;
+      const { server, port } = await listening(
+        hooksOf(() => void (closed ??= server.close({ drainMs: 0 }))),
+      );
+      const headers = { Authorization: 'Bearer wrong' };
+      const [method, path] = status === 401 ? ['POST', '/c'] : ['GET', '/c?wait=0'];
+      expect((await request(port, method, path, { headers })).status).toBe(status);
+      await closed;
+      await expect(RawConnection.open(port)).rejects.toThrow('ECONNREFUSED');
+    },
+  );
 });
 
 describe('what is refused after an authorize that takes its time is refused as at once', () => {
