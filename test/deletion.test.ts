@@ -4,8 +4,10 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
+import { HoldlineError } from '../src/errors.js';
 import { LIVE, type Position } from '../src/core/position.js';
 import { GRACE_MS, DELETED_ENDS_PER_TURN_MAX } from '../src/limits.js';
+import { Publishing } from '../src/transports/publish.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 import type { ModeName } from './support/fake-port.js';
@@ -28,6 +30,8 @@ const END: Record<ModeName, string> = {
   websocket: '{"end":{"code":"deleted","reconnect":false}}\n',
 };
 const MODES = Object.keys(END) as ModeName[];
+
+const codeOf = (error: unknown): string => (error as HoldlineError).code;
 
 function isEnded(line: FakeLine, mode: ModeName = 'sse'): boolean {
   return line.socket.ended && line.socket.endCode === 'deleted' && line.text.endsWith(END[mode]);
@@ -54,6 +58,37 @@ describe('a deletion', () => {
       });
     },
   );
+
+  test('that waits for room is not carried out once its credential is revoked', async () => {
+    const fake = new FakeHub();
+    await fake.publish('a', 'one');
+    let read: (events: readonly NewEvent[]) => void = () => {};
+    // While one is read, what comes behind it waits.
+    const reading = fake.hub.submit('a', {
+      reservation: fake.hub.reserve('a'),
+      read: () => new Promise((resolve) => (read = resolve)),
+    });
+    let isRevoked = false;
+    const checkGrant = (): void => {
+      if (isRevoked) throw new HoldlineError('HOLDLINE_REVOKED', 'the user is revoked');
+    };
+    const publishing = new Publishing(
+      { hub: fake.hub, guard: { checkGrant } } as never,
+      LARGE.length,
+    );
+    const answers: string[] = [];
+    const exchange = { watch() {}, gone: false, answerJson: (text: string) => answers.push(text) };
+    const deleted = publishing.delete(exchange as never, 'a', {} as never).catch(codeOf);
+    await settlePromises();
+    isRevoked = true;
+    read([{ channel: 'a', type: undefined, data: Buffer.from('two'), json: false }]);
+    await reading;
+    await fake.settle();
+    expect([await deleted, answers]).toEqual(['HOLDLINE_REVOKED', []]);
+    const later = fake.join('a', OLDEST);
+    await fake.settle(later);
+    expect(idsOf(later.text)).toEqual([1, 2]);
+  });
 
   test('has an id among those of the events, and is no event', async () => {
     const fake = new FakeHub();

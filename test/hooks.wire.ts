@@ -6,7 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
-import { createServer, type Server } from '../dist/index.js';
+import { createServer, HoldlineError, type Server } from '../dist/index.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { handshakeBytes } from './support/websocket.js';
 import { codeOf, RawConnection, request, Watched } from './support/wire.js';
@@ -16,6 +16,10 @@ type Given = NonNullable<Parameters<typeof createServer>[0]>;
 const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 
 const servers: Server[] = [];
+
+function fail(): never {
+  throw new Error('mine');
+}
 
 async function listening(
   options: Given,
@@ -97,6 +101,41 @@ describe('authorize', () => {
     },
   );
 
+  test.each([
+    [
+      'throws',
+      (mine: Error): NonNullable<Given['authorize']> =>
+        () => {
+          throw mine;
+        },
+    ],
+    [
+      'rejects with',
+      (mine: Error): NonNullable<Given['authorize']> =>
+        async () => {
+          throw mine;
+        },
+    ],
+  ] as const)(
+    'that %s an error of this library is a fault like any other, and its code no refusal',
+    async (_how, failingWith) => {
+      for (const code of ['HOLDLINE_PUBLISH_BUSY', 'HOLDLINE_BAD_ARGUMENT'] as const) {
+        const error = new HoldlineError(code, 'mine');
+        const { port, faults } = await listening({ authorize: failingWith(error) });
+        for (const asked of [
+          request(port, 'GET', '/c?wait=0'),
+          request(port, 'GET', '/c', { headers: { Accept: 'text/event-stream' } }),
+          request(port, 'POST', '/c', { body: 'x' }),
+        ]) {
+          const answer = await asked;
+          expect([answer.status, codeOf(answer)]).toEqual([500, 'HOLDLINE_INTERNAL']);
+          expect(answer.text).not.toContain('mine');
+        }
+        expect(faults).toEqual([error, error, error]);
+      }
+    },
+  );
+
   test('that answers false is a refusal and no fault', async () => {
     const { port, faults } = await listening({ authorize: () => false });
     expect((await request(port, 'GET', '/c')).status).toBe(403);
@@ -134,6 +173,27 @@ describe('authorize', () => {
     expect(codeOf(refusal)).toBe('HOLDLINE_FORBIDDEN');
     expect(refusal.body.toString()).toContain('this client is not allowed to publish to c"');
   });
+});
+
+describe('a hook that closes the server in the turn of a request', () => {
+  test.each([
+    ['authorize', (close) => ({ authorize: () => close() ?? true }), 503],
+    ['onError', (close) => ({ authorize: () => fail(), onError: close }), 500],
+    ['onWarning', (close) => ({ openPublish: false, publishKey: 'k', onWarning: close }), 401],
+  ] as [string, (close: () => undefined) => Given, number][])(
+    '%s: the request is answered before',
+    async (_name, hooksOf, status) => {
+      let closed: Promise<void> | undefined;
+      const { server, port } = await listening(
+        hooksOf(() => void (closed ??= server.close({ drainMs: 0 }))),
+      );
+      const headers = { Authorization: 'Bearer wrong' };
+      const [method, path] = status === 401 ? ['POST', '/c'] : ['GET', '/c?wait=0'];
+      expect((await request(port, method, path, { headers })).status).toBe(status);
+      await closed;
+      await expect(RawConnection.open(port)).rejects.toThrow('ECONNREFUSED');
+    },
+  );
 });
 
 describe('what is refused after an authorize that takes its time is refused as at once', () => {
@@ -247,6 +307,31 @@ describe('authorize that answers with an object', () => {
     onTestFinished(() => line.close());
     await line.waitFor('the end', () => line.endCode);
     expect([opened, line.endCode]).toEqual([['ada'], 'expired']);
+  });
+
+  test('says whose an Idempotency-Key is: two users with the same one publish two events', async () => {
+    const { server, port } = await listening({
+      authorize: ({ headers }) => ({ allow: true, user: headers['x-user'] ?? 'nobody' }),
+    });
+    const published = async (user: string, path: string, body: string): Promise<string> => {
+      const headers = {
+        'X-User': user,
+        'Idempotency-Key': '1',
+        'Content-Type': 'application/x-ndjson',
+      };
+      return (await request(port, 'POST', path, { headers, body })).text;
+    };
+    for (const [path, body] of [
+      ['/c', '{"data":"x"}'],
+      ['/-/publish', '{"channel":"c","data":"x"}'],
+    ] as const) {
+      const first = await published('ada', path, body);
+      const second = await published('bob', path, body);
+      expect(second).not.toBe(first);
+      expect(await published('ada', path, body)).toBe(first);
+      expect(await published('bob', path, body)).toBe(second);
+    }
+    expect(server.stats().counters.events_accepted_total).toBe(4);
   });
 
   test('maps no channel of a publish: that is 403, and a fault', async () => {

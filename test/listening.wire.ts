@@ -72,6 +72,19 @@ describe('a unix socket', () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  test('is what hooks are told in place of an address', async () => {
+    const unixSocket = newPath();
+    const told: unknown[] = [];
+    const server = createServer({
+      unixSocket,
+      onRefusal: ({ code, remoteAddress }) => void told.push([code, remoteAddress]),
+    });
+    onTestFinished(() => server.close({ drainMs: 0 }));
+    await server.listen();
+    expect((await ask(unixSocket, 'GET', '/a..b')).status).toBe(400);
+    await expect.poll(() => told).toEqual([['HOLDLINE_BAD_CHANNEL', 'unix']]);
+  });
+
   test('has the mode that is asked for', async () => {
     const path = newPath();
     const { address } = await listening({ unixSocket: path, unixSocketMode: 0o600 });

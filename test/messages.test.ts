@@ -338,10 +338,34 @@ describe('publishes', () => {
     await turn();
     close();
     await turn();
-    expect([held.publishes, counters.messages_withdrawn_total]).toEqual([0, 5]);
+    // The first is in the log's hands, and comes to be published.
+    expect([held.publishes, counters.messages_withdrawn_total]).toEqual([0, 4]);
     submitted[0]!.settle();
     await turn();
     expect([submitted.length, oks()]).toEqual([1, []]);
+    expect(counters.publish_requests_total).toBe(1);
+  });
+
+  test('that end in an error when their socket is gone are no refusals: nobody is told', async () => {
+    const { receive, submitted, close, counters, socket, reported } = setUp();
+    receive(publish(1));
+    await turn();
+    close();
+    await turn();
+    submitted[0]!.settle(new HoldlineError('HOLDLINE_PUBLISH_BUSY', 'the publisher has left'));
+    await turn();
+    expect([counters.messages_refused_total, counters.refused, socket.sent]).toEqual([0, {}, []]);
+
+    // A fault is told to the program all the same.
+    const other = setUp();
+    other.receive(publish(1));
+    await turn();
+    other.close();
+    const fault = new Error('disk');
+    other.submitted[0]!.settle(fault);
+    await turn();
+    expect([other.reported, other.counters.messages_refused_total]).toEqual([[fault], 0]);
+    expect(reported).toEqual([]);
   });
 });
 

@@ -7,14 +7,46 @@ import { X509Certificate } from 'node:crypto';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { createServer, type Options, type Server } from '../dist/index.js';
+import { makeHeldBytes } from '../src/core/held-bytes.js';
+import { makeCounters } from '../src/counters.js';
 import { loadLibc, ownListeners, SOL_SOCKET } from '../src/native/libc.js';
+import type * as Load from '../src/native/load.js';
+import { Unread, upgrade } from '../src/native/messages.js';
+import { listen } from '../src/native/uws.js';
 import { certificateFolder, trust, type TestCertificate } from './support/certificates.js';
 import { SseLine } from './support/line.js';
 import { runHoldline, serverForTest } from './support/server.js';
 import { codeOf, HttpClient, jsonOf, RawConnection, request, type Answer } from './support/wire.js';
+
+/** Apps with TLS that src/ has closed, by the order in which they were made. */
+const closedApps = vi.hoisted((): number[] => []);
+
+vi.mock('../src/native/load.js', async (original) => {
+  const real = await original<typeof Load>();
+  return {
+    ...real,
+    async loadUws(headBytesMax: number): Promise<Load.Loaded> {
+      const loaded = await real.loadUws(headBytesMax);
+      let made = 0;
+      const SSLApp: Load.Uws['SSLApp'] = (options) => {
+        const app = loaded.uws.SSLApp(options);
+        const number = made++;
+        const close = app.close.bind(app);
+        app.close = () => {
+          closedApps.push(number);
+          return close();
+        };
+        return app;
+      };
+      return { ...loaded, uws: { ...loaded.uws, SSLApp } };
+    },
+  };
+});
+
+function ignore(): void {}
 
 const folder = certificateFolder();
 const first = folder.make('first');
@@ -292,6 +324,50 @@ describe('a certificate that changes', () => {
     expect([server.stats().sockets.options.sendBufferBytes, buffer()]).toEqual([65_536, 65_536]);
     await server.changeCertificate(second);
     expect([server.stats().sockets.problems, buffer()]).toEqual([[], 65_536]);
+  });
+
+  test('and had WebSockets is not kept when they have left', async () => {
+    const counters = makeCounters();
+    const unread = new Unread(makeHeldBytes());
+    const listener = await listen(
+      {
+        host: '127.0.0.1',
+        port: 0,
+        maxConnections: 10,
+        maxHeaderBytes: 16 * 1024,
+        unixSocket: undefined,
+        unixSocketMode: 0o660,
+        certificate: first,
+        ops: undefined,
+        pingMs: 15_000,
+        maxMessageBytes: 1024,
+        socketSendBufferBytes: 0,
+        socketReceiveBufferBytes: 0,
+        notsentLowatBytes: 0,
+        deadPeerTimeoutMs: 0,
+      },
+      counters,
+      {
+        handle(response, asked, context) {
+          const key = asked.getHeader('sec-websocket-key');
+          const handshake = { key, subprotocol: '', headers: [], context: context?.readers };
+          upgrade(response, handshake, { session: {}, unread });
+        },
+        handleOps: ignore,
+        accepted: ignore,
+        messages: { received: ignore, controlled: ignore, drained: ignore, closed: ignore },
+      },
+    );
+    onTestFinished(() => listener.closeAll());
+    const socket = new WebSocket(`wss://127.0.0.1:${listener.port}/c`, { ca: trust(first) });
+    await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
+    await listener.changeCertificate(second);
+    await listener.changeCertificate(first);
+    expect(closedApps, 'it is open').toEqual([]);
+    socket.close();
+    await expect.poll(() => counters.sockets_closed_total).toBe(1);
+    await listener.changeCertificate(second);
+    expect(closedApps).toEqual([0, 1]);
   });
 
   test('and cannot be served leaves the one before', async () => {

@@ -13,6 +13,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createServer, type Options, type Server } from '../dist/index.js';
 import { JWKS_COOLDOWN_MS } from '../src/limits.js';
 import { NdjsonLine, SseLine } from './support/line.js';
+import { openPackage, stateUntil } from './support/sources.js';
 import { handshakeBytes, WebSocketLine } from './support/websocket.js';
 import {
   codeOf,
@@ -142,6 +143,49 @@ test('keys that rotate behind their URL: new tokens are read, old ones refused, 
   const id = await server.channel('c').publish({ data: 'x' });
   await Promise.all(lines.map((line) => line.waitForId(id)));
   expect(server.stats().counters.jwks_fetches_total).toBe(3);
+});
+
+test('while keys cannot be fetched, an EventSource comes back until they can, and others are told 503', async () => {
+  const issued: { keys?: object[] } = {};
+  const issuer = createHttpServer((_, response) =>
+    issued.keys === undefined
+      ? response.writeHead(500).end()
+      : response.end(JSON.stringify(issued)),
+  );
+  await new Promise<void>((resolve) => issuer.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void issuer.close());
+  const url = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/`;
+  const { server, port } = await listening({ jwtJwks: url, authCookie: 'session' });
+  const { Authorization } = await bearer(pairs.ES256.privateKey, { alg: 'ES256', kid: 'one' });
+  const token = Authorization!.slice('Bearer '.length);
+  const headers = { Cookie: `session=${token}` };
+  const source = openPackage(`http://127.0.0.1:${port}/c`, headers);
+  await stateUntil(source, 'two refusals', ({ errors }) => errors >= 2);
+  expect((await source.state()).readyState).not.toBe(2);
+
+  const ask = (more: Fields, path = '/c'): Promise<Answer> =>
+    request(port, 'GET', path, { headers: { ...headers, ...more } });
+  const stream = await ask({});
+  expect([stream.status, stream.headers.get('content-type')]).toEqual([200, 'text/event-stream']);
+  expect(stream.text).toMatch(/^retry: \d+\n\n$/);
+  const watching = await ask({ Authorization: `Bearer ${token}` }, '/-/watch');
+  expect([watching.status, watching.text]).toEqual([200, 'retry: 50\n\n']);
+  const { counters } = server.stats();
+  for (const more of [
+    { 'Sec-Fetch-Mode': 'cors' },
+    { Accept: 'text/html' },
+    { Accept: 'application/x-ndjson' },
+    { Accept: 'application/json' },
+  ] as Fields[])
+    expect([more, (await ask(more)).status]).toEqual([more, 503]);
+  expect((await request(port, 'HEAD', '/c', { headers })).status).toBe(503);
+  expect(server.stats().counters.refusals_held_total - counters.refusals_held_total).toBe(1);
+
+  issued.keys = [{ ...pairs.ES256.publicKey.export({ format: 'jwk' }), kid: 'one' }];
+  const now = performance.now.bind(performance);
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + JWKS_COOLDOWN_MS);
+  onTestFinished(() => clock.mockRestore());
+  await expect.poll(() => server.stats().lines.open, { timeout: 10_000 }).toBe(1);
 });
 
 test('a token that ends ends its lines on every transport, after all that was published, and reads no more', async () => {

@@ -130,6 +130,9 @@ describe('handshake', () => {
     ['an empty key', { 'Sec-WebSocket-Key': '' }],
     ['a key of 23 characters', { 'Sec-WebSocket-Key': KEY.slice(1) }],
     ['a key of 25 characters', { 'Sec-WebSocket-Key': `A${KEY}` }],
+    ['no Connection', { Connection: undefined }],
+    ['Connection: keep-alive', { Connection: 'keep-alive' }],
+    ['Connection: keep-alive, upgraded', { Connection: 'keep-alive, upgraded' }],
   ])('%s is 426 and says which version there is', async (_name, headers: HandshakeHeaders) => {
     const before = (await shared().stats()).counters;
     const answer = await refusal(shared().port, '/c', headers);

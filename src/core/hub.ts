@@ -327,12 +327,24 @@ export class Hub<Socket> {
     return Promise.reject(channelsFull());
   }
 
-  /** Publishes entries that have been read, as {@link submit} does. */
-  publish(name: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
+  /**
+   * Publishes entries that have been read, as {@link submit} does. `check` is asked last, since
+   * they may have waited for room; what it throws refuses them.
+   */
+  publish(
+    name: string,
+    entries: readonly NewEntry[],
+    requestKey?: RequestKey,
+    check?: () => void,
+  ): Promise<Published> {
+    const read = (): readonly NewEntry[] => {
+      check?.();
+      return entries;
+    };
     try {
       const reservation = this.reserve(name);
       reservation.grow(entries.reduce((bytes, entry) => bytes + queuedBytesOf(entry), 0));
-      return this.submit(name, { reservation, isRead: true, read: () => entries }, requestKey);
+      return this.submit(name, { reservation, isRead: true, read }, requestKey);
     } catch (error) {
       return Promise.reject(asError(error));
     }
@@ -340,10 +352,10 @@ export class Hub<Socket> {
 
   /**
    * Ends the channel's history: publishes a deletion, which enters when healthy lines have been
-   * given everything before it.
+   * given everything before it. `check` as in {@link publish}.
    */
-  deleteChannel(name: string): Promise<Published> {
-    return this.publish(name, [{ channel: name, isDeletion: true }]);
+  deleteChannel(name: string, check?: () => void): Promise<Published> {
+    return this.publish(name, [{ channel: name, isDeletion: true }], undefined, check);
   }
 
   /** Drops what the channel holds, unless lines still need it: older positions become gaps. */

@@ -21,8 +21,8 @@ export interface AuthorizeAnswer {
   /** True lets the request through, false answers 403 HOLDLINE_FORBIDDEN. */
   readonly allow: boolean;
   /**
-   * Who the line belongs to, 1 to 128 characters that can be printed; without it the user of the
-   * credential.
+   * Who the line belongs to, or whose the Idempotency-Key of a publish is, 1 to 128 characters that
+   * can be printed; without it the user of the credential.
    */
   readonly user?: string;
   /**

@@ -270,9 +270,13 @@ export function forbidden(wanted: Wanted, channel?: string): HoldlineError {
 
 /**
  * The scope of an idempotency key: the same for all tokens of one user. What an open server does
- * not check still tells clients apart.
+ * not check still tells clients apart, and so does the user that the program's `authorize` names.
  */
-export function scopeOf(rights: Rights, head: Head): string {
+export function scopeOf(
+  { rights, user }: { readonly rights: Rights; readonly user: string | undefined },
+  head: Head,
+): string {
   const { credential } = rights;
-  return credential === ANONYMOUS ? `${ANONYMOUS} ${head.get('authorization')}` : credential;
+  const shown = credential === ANONYMOUS ? `${ANONYMOUS} ${head.get('authorization')}` : credential;
+  return user === rights.user ? shown : `${JSON.stringify(user)} ${shown}`;
 }

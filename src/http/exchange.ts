@@ -29,7 +29,7 @@ import {
 import type { BodyTurns } from './body-turns.js';
 import { writeClosing, type Body } from './closing-answer.js';
 import { contentLengthOf } from './framing.js';
-import type { Head } from './head.js';
+import { isListed, type Head } from './head.js';
 import { refusalPage } from './refusal-page.js';
 import type { Refusable, Refusals } from './refusals.js';
 import { PAGE_CONTENT_TYPE, PAGE_HEADERS } from './small-page.js';
@@ -532,5 +532,5 @@ function nothing(): void {}
  */
 function asksToClose(connection: string): boolean {
   if (connection === '' || connection === 'keep-alive') return false;
-  return connection.split(',').some((option) => option.trim().toLowerCase() === 'close');
+  return isListed('close', connection);
 }

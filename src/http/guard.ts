@@ -5,7 +5,7 @@ import type { JwksEvents } from '../auth/jwks.js';
 import { Revocations, type Revocation, type RevocationStore } from '../auth/revocations.js';
 import type { Action, Rights } from '../auth/rights.js';
 import type { Tickets } from '../auth/tickets.js';
-import { HoldlineError } from '../errors.js';
+import { HoldlineError, INTERNAL_WORDS } from '../errors.js';
 import { CHANNELS_PER_LINE_MAX } from '../limits.js';
 import type { Authorize, AuthorizeRequest } from './authorize.js';
 import {
@@ -309,10 +309,29 @@ export class Guard {
     // A program may answer anything, whatever its type says, and change what it is given: the names
     // are its own copy, since those of the request are shared with later ones for the same path.
     const { channels } = request;
-    const answered: unknown = this.#authorize?.({ ...request, channels: [...channels] });
-    return isThenable(answered)
-      ? Promise.resolve(answered).then((later) => this.#decide(later, request, rights))
-      : this.#decide(answered, request, rights);
+    let answered: unknown;
+    try {
+      answered = this.#authorize?.({ ...request, channels: [...channels] });
+    } catch (error) {
+      throw this.#faultOf(error);
+    }
+    if (!isThenable(answered)) return this.#decide(answered, request, rights);
+    return Promise.resolve(answered).then(
+      (later) => this.#decide(later, request, rights),
+      (error: unknown) => {
+        throw this.#faultOf(error);
+      },
+    );
+  }
+
+  /**
+   * What `authorize` threw is a fault of the program's, also where it is an error of this library,
+   * such as of an event that the program wanted to publish: its code is not the client's refusal.
+   */
+  #faultOf(thrown: unknown): unknown {
+    if (!(thrown instanceof HoldlineError)) return thrown;
+    this.#report(thrown);
+    return new HoldlineError('HOLDLINE_INTERNAL', INTERNAL_WORDS);
   }
 
   #decide(answered: unknown, request: AuthorizeRequest, rights: Rights): Grant {

@@ -56,6 +56,12 @@ export class Head {
   }
 }
 
+/** True if a field that is a list has that item, in any case (RFC 9110, 5.6.1). */
+export function isListed(item: string, list: string): boolean {
+  if (list === '') return false;
+  return list.split(',').some((one) => one.trim().toLowerCase() === item);
+}
+
 /** The rest of a path behind the base path; the base path itself is `/`. */
 function pathBelow(basePath: string, path: string): string {
   if (path === basePath) return '/';

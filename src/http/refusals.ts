@@ -17,7 +17,7 @@ export interface RefusalInfo {
   readonly method: string;
   /** How the client asked for its channels; `http` where that was not read, and for publishes. */
   readonly transport: Transport | 'http';
-  /** Undefined over a unix socket, and for a client that is gone. */
+  /** `unix` over a unix socket; undefined for a client that is gone. */
   readonly remoteAddress: string | undefined;
 }
 

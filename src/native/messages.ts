@@ -204,11 +204,15 @@ export interface MessageOptions {
 
 type Behaviour = WebSocketBehavior<MessageLine>;
 
-/** The behaviours of clients that may not publish and of those that may, without `upgrade`. */
+/**
+ * The behaviours of clients that may not publish and of those that may, without `upgrade`.
+ * `socketClosed` hears of the end of each WebSocket's socket.
+ */
 export function behaviours(
   options: MessageOptions,
   counters: Counters,
   messages: MessageHandler,
+  socketClosed: () => void = () => void counters.sockets_closed_total++,
 ): { readonly readers: Behaviour; readonly publishers: Behaviour } {
   const common: Behaviour = {
     idleTimeout: idleTimeoutSeconds(options.pingMs),
@@ -242,7 +246,7 @@ export function behaviours(
     close: (socket, code, reason) => {
       // The filter of sockets is not called for the end of one that was upgraded.
       // native-notes/websocket-upgrade.md
-      counters.sockets_closed_total++;
+      socketClosed();
       const closed = socket as MessageSocket;
       const isTooLarge =
         code === NATIVE_CLOSE && Buffer.from(reason).toString('latin1') === TOO_LARGE;

@@ -184,9 +184,10 @@ export async function listen(
   const mute = await MuteSockets.load();
   const makeMain = (files: CertificateFiles | undefined): Made => {
     const app = makeApp(uws, files);
-    const openSockets = addSockets(app, { options, counters, mute, accepted: receivers.accepted });
-    addRoutes(app, uws, options, counters, receivers);
-    return { app, openSockets };
+    const { accepted } = receivers;
+    const sockets = addSockets(app, { options, counters, mute, accepted });
+    addRoutes(app, uws, options, counters, receivers, sockets.closed);
+    return { app, openSockets: sockets.open };
   };
   const makeOps = (): Made => {
     const app = uws.App();
@@ -238,25 +239,37 @@ interface SocketRules {
   readonly accepted: () => void;
 }
 
+/** The sockets of one app. */
+interface AppSockets {
+  /** How many are open. */
+  open(this: void): number;
+  /** One has closed. */
+  closed(this: void): void;
+}
+
 /**
  * Counts the sockets of lines and publishers, and refuses those above the bound, which is one for
- * all apps. Returns how many this app has open.
+ * all apps. The end of a WebSocket has to be told.
  */
 function addSockets(
   app: TemplatedApp,
   { options, counters, mute, accepted }: SocketRules,
-): () => number {
+): AppSockets {
   let open = 0;
+  const closed = (): void => {
+    open--;
+    counters.sockets_closed_total++;
+  };
   const socketCap = options.maxConnections + SPARE_SOCKETS_MAX;
   const silentClosed = (): void => void counters.sockets_silent_closed_total++;
   // Called for every socket that is accepted or closes; to close it here refuses it.
   // native-notes/accept-filter.md
   app.filter((response, change) => {
-    open += change as number;
     if ((change as number) < 0) {
-      counters.sockets_closed_total++;
+      closed();
       return;
     }
+    open++;
     counters.sockets_opened_total++;
     accepted();
     if (
@@ -267,7 +280,7 @@ function addSockets(
       response.close();
     }
   });
-  return () => open;
+  return { open: () => open, closed };
 }
 
 /** The same for sockets of operations, which are counted apart: a full server answers them. */
@@ -289,12 +302,13 @@ function addRoutes(
   options: MessageOptions,
   counters: Counters,
   { handle, messages }: Receivers,
+  socketClosed: () => void,
 ): void {
   app.any('/*', handle);
   // The patterns get every GET that has a key for a handshake, whatever else it asks for
   // (native-notes/upgrade-routing.md). The first, for one segment or several, only keep their
   // context, so that the last can upgrade to either behaviour. native-notes/websocket-behaviours.md
-  const { readers, publishers } = behaviours(options, counters, messages);
+  const { readers, publishers } = behaviours(options, counters, messages, socketClosed);
   let publishing: us_socket_context_t | undefined;
   for (const pattern of ['/:channels', '/:channels/*']) {
     app.ws<MessageLine>(pattern, {

@@ -72,6 +72,8 @@ export class Drain {
     const { clock, hub } = parts;
     const isInTime = (): boolean => clock.nowMs() < this.#deadlineMs;
     parts.refuseLines();
+    // A hook may have asked for the end in the turn of a request, which is answered before.
+    await parts.pause(0);
     // A line is owed what was accepted before, also where that waits for room in its channel. What
     // is published meanwhile reaches the lines that are left.
     const through = hub.lastId;

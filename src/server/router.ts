@@ -1,6 +1,6 @@
 /** The router: decides what kind of request it is, checks who may make it, and hands it on. */
 import { BadCredential } from '../auth/bad-credential.js';
-import { HoldlineError } from '../errors.js';
+import { HoldlineError, isTemporary } from '../errors.js';
 import { NO_HEADERS } from '../http/answer.js';
 import { andThen } from '../http/credentials.js';
 import { checkPublishing, Exchange, type Exchanges } from '../http/exchange.js';
@@ -98,6 +98,8 @@ export class Router {
     const { failedKeys, subscribing } = this.#parts;
     if (error instanceof BadCredential && error.isTicket && error.isExpired)
       if (subscribing.endExpired(exchange, head, error)) return;
+    if (exchange.transport === 'sse' && isTemporary(error))
+      if (subscribing.refuseForNow(exchange, head, error as HoldlineError)) return;
     const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.client) : undefined;
     const asPage = wantsPage(head);
     if (refusal === undefined) {

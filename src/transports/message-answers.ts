@@ -46,11 +46,12 @@ export class MessageAnswers {
 
   /**
    * Answers a message with the error. Closes with `closeCode` if there is one, and otherwise after
-   * REFUSED_MESSAGES_MAX permanent refusals in a row.
+   * REFUSED_MESSAGES_MAX permanent refusals in a row. A client that is gone is refused nothing.
    */
   refuse(socket: MessageSocket, error: unknown, ref: string, closeCode?: number): void {
     const known = knownError(error);
     if (known !== error) this.#report(error);
+    if (!socket.isOpen) return;
     const { code, message } = known;
     this.#refusals.note('messages_refused_total', known, new RefusedMessage(this.#hub, socket));
     const tail = ref === '' ? '' : `,"ref":${ref}`;

@@ -106,7 +106,7 @@ export class NamedBatchPublishing {
       const requestKey =
         key === undefined
           ? undefined
-          : requestKeyOf(key, scopeOf(rights, head), ['batch', '', body]);
+          : requestKeyOf(key, scopeOf(grant, head), ['batch', '', body]);
       const receipt = await publishOnce(this.#parts, request, { reservation, requestKey }, () =>
         hub.batches.submit(events, reservation, requestKey, () => guard.checkGrant(grant)),
       );

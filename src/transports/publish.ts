@@ -116,7 +116,7 @@ export class Publishing {
       const requestKey =
         key === undefined
           ? undefined
-          : requestKeyOf(key, scopeOf(grant.rights, head), [kind, request.type ?? '', body]);
+          : requestKeyOf(key, scopeOf(grant, head), [kind, request.type ?? '', body]);
       const receipt = await publishOnce(this.#parts, request, { reservation, requestKey }, () =>
         hub.submit(channel, submission, requestKey),
       );
@@ -128,12 +128,16 @@ export class Publishing {
     }
   }
 
-  /** Deletes the channel's history, once `allowed` resolves. Rejects as {@link publish} does. */
-  async delete(exchange: Exchange, channel: string, allowed: unknown): Promise<void> {
+  /**
+   * Deletes the channel's history, once it is granted, unless the credential is worth nothing any
+   * more when there is room for it. Rejects as {@link publish} does.
+   */
+  async delete(exchange: Exchange, channel: string, granted: Soon<Grant>): Promise<void> {
+    const { hub, guard } = this.#parts;
     exchange.watch();
-    await allowed;
+    const grant = await granted;
     if (exchange.gone) return;
-    const receipt = receiptOf(await this.#parts.hub.deleteChannel(channel));
+    const receipt = receiptOf(await hub.deleteChannel(channel, () => guard.checkGrant(grant)));
     exchange.answerJson(receiptJson(receipt, 'text'));
   }
 }

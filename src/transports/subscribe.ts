@@ -5,12 +5,12 @@ import { NOBODY, type Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import { ENDS, HoldlineError, isTemporary } from '../errors.js';
 import type { ClientAddress } from '../http/address.js';
-import { clientKindOf } from '../http/client-kind.js';
+import { clientKindOf, type ClientKind } from '../http/client-kind.js';
 import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import { acceptsGzip } from '../http/content-coding.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import type { Grant, Guard } from '../http/guard.js';
-import type { Head } from '../http/head.js';
+import { isListed, type Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
 import type { Places } from '../http/places.js';
 import { rateSourceOf, type PublishRates } from '../http/publish-rates.js';
@@ -196,6 +196,17 @@ export class Subscribing {
     return true;
   }
 
+  /**
+   * Refuses an event stream for a temporary reason that was found before it was to be opened, such
+   * as keys of tokens that cannot be fetched now; false where a status is to be answered. The
+   * request has been read before, so that nothing throws.
+   */
+  refuseForNow(exchange: Exchange, head: Head, error: HoldlineError): boolean {
+    if (exchange.isHead || wantsPage(head)) return false;
+    this.#refuseStreamForNow(exchange, clientKindOf(head, new Query(head.query)), error);
+    return true;
+  }
+
   /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
   #openStream(exchange: Exchange, stream: StreamRequest, asPage: boolean): void {
     try {
@@ -211,7 +222,11 @@ export class Subscribing {
     const isSse = stream.mode.transport === 'sse';
     // What can never succeed is told once.
     if (!(error instanceof HoldlineError) || !isSse || asPage || !isTemporary(error)) throw error;
-    if (stream.client === 'eventsource') exchange.refuseStreamForNow(error, this.#retryMs());
+    this.#refuseStreamForNow(exchange, stream.client, error);
+  }
+
+  #refuseStreamForNow(exchange: Exchange, client: ClientKind, error: HoldlineError): void {
+    if (client === 'eventsource') exchange.refuseStreamForNow(error, this.#retryMs());
     else this.#parts.heldRefusals.hold(exchange, error, this.#retryMs());
   }
 
@@ -226,10 +241,12 @@ export class Subscribing {
     const { guard, messages, failedKeys, rates } = this.#parts;
     guard.origins.checkSite(head);
     const key = head.get('sec-websocket-key');
-    if (context === undefined || head.get('sec-websocket-version') !== '13') {
+    // Without the option somebody on the way has passed on what was for himself (RFC 9110, 7.6.1).
+    const isUpgrade = isListed('upgrade', head.get('connection'));
+    if (context === undefined || !isUpgrade || head.get('sec-websocket-version') !== '13') {
       throw new HoldlineError(
         'HOLDLINE_BAD_HANDSHAKE',
-        'a WebSocket handshake must be a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
+        'a WebSocket handshake must be a GET with Connection: Upgrade, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
     const { headers } = exchange;

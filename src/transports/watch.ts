@@ -4,7 +4,7 @@
  */
 import { NDJSON, SSE_DATA } from '../core/frame.js';
 import type { Watchers } from '../core/watchers.js';
-import { HoldlineError } from '../errors.js';
+import { HoldlineError, isTemporary } from '../errors.js';
 import { clientKindOf } from '../http/client-kind.js';
 import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { Grant, Guard } from '../http/guard.js';
@@ -26,8 +26,9 @@ export interface WatchingParts {
 /**
  * Opens the stream, at once for a key and later for a token. Throws or rejects with
  * HOLDLINE_UNAUTHORIZED, HOLDLINE_FORBIDDEN, HOLDLINE_REVOKED, HOLDLINE_BAD_QUERY,
- * HOLDLINE_BAD_HANDSHAKE, HOLDLINE_DRAINING and HOLDLINE_WATCHERS_FULL; an EventSource is answered
- * the last two with 200, `retry` and the end of the stream.
+ * HOLDLINE_BAD_HANDSHAKE, HOLDLINE_TOKEN_KEYS_UNAVAILABLE, HOLDLINE_DRAINING and
+ * HOLDLINE_WATCHERS_FULL; an EventSource is answered the last three with 200, `retry` and the end
+ * of the stream.
  */
 export function watch(
   parts: WatchingParts,
@@ -38,7 +39,19 @@ export function watch(
   const granted = guard.mayWatch(head);
   // It may reject while the request is refused for something else.
   if (granted instanceof Promise) granted.catch(() => {});
-  return guard.whenGranted(exchange, granted, opener(parts, exchange, head));
+  const { open, refuse } = opener(parts, exchange, head);
+  try {
+    return guard.whenGranted(exchange, granted, open)?.catch(refuse);
+  } catch (error) {
+    refuse(error);
+    return undefined;
+  }
+}
+
+interface Opener {
+  open(this: void, grant: Grant): undefined;
+  /** Throws what is to be answered in the way of all requests. */
+  refuse(this: void, error: unknown): void;
 }
 
 /** Reads all that is needed of the request, in its turn. */
@@ -46,7 +59,7 @@ function opener(
   { watchers, exchanges, retryMs }: WatchingParts,
   exchange: Exchange,
   head: Head,
-): (grant: Grant) => undefined {
+): Opener {
   const query = new Query(head.query);
   query.checkNamesAmong(['client']);
   const transport = negotiate(head.get('upgrade'), head.get('accept'), false);
@@ -58,17 +71,15 @@ function opener(
   }
   const isLines = transport === 'ndjson';
   const client = clientKindOf(head, query);
-  return ({ rights, user, endsAtMs }) => {
+  const refuse = (error: unknown): void => {
+    if (isLines || client !== 'eventsource' || !isTemporary(error)) throw error;
+    exchange.refuseStreamForNow(error as HoldlineError, retryMs);
+  };
+  const open = ({ rights, user, endsAtMs }: Grant): undefined => {
     const { response } = exchange;
     const credential = rights.isOps ? undefined : rights.credential;
-    try {
-      checkHolding(exchanges);
-      watchers.checkPlace(credential);
-    } catch (error) {
-      if (isLines || client !== 'eventsource') throw error;
-      exchange.refuseStreamForNow(error as HoldlineError, retryMs);
-      return;
-    }
+    checkHolding(exchanges);
+    watchers.checkPlace(credential);
     writeStreamHead(exchange, isLines ? 'ndjson' : 'sse');
     const handle = watchers.open({
       socket: response,
@@ -83,4 +94,5 @@ function opener(
     exchange.handOver();
     hold(response, handle, watchers);
   };
+  return { open, refuse };
 }

@@ -94,6 +94,8 @@ interface Publish {
   readonly event: NewEvent;
   readonly bytes: number;
   readonly reservation: Reservation;
+  /** True when it does not wait any more: it is handed to the log, and will have been published. */
+  isHandedOver: boolean;
 }
 
 /**
@@ -207,8 +209,10 @@ export class Messages implements MessageHandler {
   }
 
   #withdraw({ publishes }: Queue): void {
-    this.#counters.messages_withdrawn_total += publishes.length;
-    for (const { reservation } of publishes.splice(0)) reservation.release();
+    for (const { reservation, isHandedOver } of publishes.splice(0)) {
+      if (!isHandedOver) this.#counters.messages_withdrawn_total++;
+      reservation.release();
+    }
   }
 
   /** uWebSockets answers pings, a microsecond each: a flood of them would hold the loop. */
@@ -296,7 +300,7 @@ export class Messages implements MessageHandler {
       return;
     }
     queue.bytes += bytes;
-    queue.publishes.push({ ref, event, bytes, reservation });
+    queue.publishes.push({ ref, event, bytes, reservation, isHandedOver: false });
     if (queue.publishes.length === 1) void this.#carryOut(socket, session, queue);
   }
 
@@ -309,11 +313,8 @@ export class Messages implements MessageHandler {
     }
   }
 
-  async #publish(
-    socket: MessageSocket,
-    { mayPublish }: Session,
-    { ref, event, reservation }: Publish,
-  ): Promise<void> {
+  async #publish(socket: MessageSocket, { mayPublish }: Session, publish: Publish): Promise<void> {
+    const { ref, event, reservation } = publish;
     try {
       if (typeof mayPublish === 'function') {
         await this.#ask(() => mayPublish(event.channel));
@@ -323,7 +324,10 @@ export class Messages implements MessageHandler {
       const { ids } = await this.#hub.submit(event.channel, {
         reservation,
         isRead: true,
-        read: () => [event],
+        read: () => {
+          publish.isHandedOver = true;
+          return [event];
+        },
       });
       this.#counters.publish_requests_total++;
       this.#answers.accept(socket, ids[0] as number, ref);

@@ -141,9 +141,13 @@ export function openUndici(stream: string): Source {
   return openEventTarget(new UndiciEventSource(stream));
 }
 
-/** The EventSource of the package `eventsource`. */
-export function openPackage(stream: string): Source {
-  return openEventTarget(new PackageEventSource(stream));
+/** The EventSource of the package `eventsource`, with header fields beside its own. */
+export function openPackage(stream: string, more: Readonly<Record<string, string>> = {}): Source {
+  return openEventTarget(
+    new PackageEventSource(stream, {
+      fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...more } }),
+    }),
+  );
 }
 
 /** Asks for the state until the condition holds. */
