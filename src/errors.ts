@@ -117,7 +117,9 @@ export class HoldlineError extends Error {
 }
 
 /** All that a client is told of a fault. */
-export const INTERNAL_WORDS = 'internal error; see the server log';
+export function internalError(): HoldlineError {
+  return new HoldlineError('HOLDLINE_INTERNAL', 'internal error; see the server log');
+}
 
 /** What was thrown, as an Error: programs may throw anything, also what has no text. */
 export function asError(thrown: unknown): Error {

@@ -89,7 +89,7 @@ export class Channel<Group extends Reader = Reader>
   graceBudget: GraceBudget | undefined;
   /**
    * True while the log may keep events that came right before those of the ring, and that would
-   * fit: nobody has asked for them yet. Written by core/channels.ts.
+   * fit: nobody has asked for them yet. Written by core/channels.ts and core/ring-budget.ts.
    */
   isUnread = false;
   /** True from a deletion until something is published again. */
@@ -99,7 +99,7 @@ export class Channel<Group extends Reader = Reader>
    * entered since. Written by core/channels.ts.
    */
   isMarkUnread = false;
-  /** Bytes of memory of its rings as core/channels.ts has counted them. */
+  /** Bytes of memory of its rings as core/ring-budget.ts has counted them. */
   countedRecordBytes = 0;
   countedFrameBytes = 0;
   /** What its publishes hold (core/publish-memory.ts). */

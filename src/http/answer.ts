@@ -1,7 +1,7 @@
 /** What an answer says: status and headers, and refusals as JSON. */
 import { STATUS_CODES } from 'node:http';
 import { BadCredential } from '../auth/bad-credential.js';
-import { HoldlineError, INTERNAL_WORDS, isTemporary } from '../errors.js';
+import { HoldlineError, internalError, isTemporary } from '../errors.js';
 import type { HttpResponse } from '../native/uws.js';
 
 /**
@@ -76,6 +76,5 @@ export function refusalHeaders(error: HoldlineError): Headers {
 
 /** The error that a client is shown: one that is not ours shows nothing of itself. */
 export function knownError(error: unknown): HoldlineError {
-  if (error instanceof HoldlineError) return error;
-  return new HoldlineError('HOLDLINE_INTERNAL', INTERNAL_WORDS);
+  return error instanceof HoldlineError ? error : internalError();
 }

@@ -5,7 +5,7 @@ import type { JwksEvents } from '../auth/jwks.js';
 import { Revocations, type Revocation, type RevocationStore } from '../auth/revocations.js';
 import type { Action, Rights } from '../auth/rights.js';
 import type { Tickets } from '../auth/tickets.js';
-import { HoldlineError, INTERNAL_WORDS } from '../errors.js';
+import { HoldlineError, internalError } from '../errors.js';
 import { CHANNELS_PER_LINE_MAX } from '../limits.js';
 import type { Authorize, AuthorizeRequest } from './authorize.js';
 import {
@@ -331,7 +331,7 @@ export class Guard {
   #faultOf(thrown: unknown): unknown {
     if (!(thrown instanceof HoldlineError)) return thrown;
     this.#report(thrown);
-    return new HoldlineError('HOLDLINE_INTERNAL', INTERNAL_WORDS);
+    return internalError();
   }
 
   #decide(answered: unknown, request: AuthorizeRequest, rights: Rights): Grant {

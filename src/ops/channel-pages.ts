@@ -29,8 +29,7 @@ export function makeChannelPages(hub: ChannelSource): Readonly<Record<string, Op
       answer({ query }) {
         const { sort, limit, after } = listingOf(query);
         const { channels, next } = hub.listChannels(sort, limit, after);
-        const nextText = next === undefined ? null : `${next.value}:${next.name}`;
-        return jsonAnswer({ sort, channels, next: nextText });
+        return jsonAnswer({ sort, channels, next: nextOf(next) });
       },
     },
     'channels/': {
@@ -49,6 +48,11 @@ export function makeChannelPages(hub: ChannelSource): Readonly<Record<string, Op
       },
     },
   };
+}
+
+/** Where the next page begins, as `after` is to be given; null behind the last. */
+export function nextOf(last: ListPlace | undefined): string | null {
+  return last === undefined ? null : `${last.value}:${last.name}`;
 }
 
 /** Which channels `/-/channels` is to show. Throws HOLDLINE_BAD_QUERY. */

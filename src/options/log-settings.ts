@@ -17,7 +17,8 @@ const NATS_ONLY = [
 ] as const;
 /** Each is a way to sign in at NATS. */
 const WAYS_IN = ['natsCreds', 'natsToken', 'natsUser'] as const;
-const RETENTION = ['logEvents', 'logBytes', 'logAgeMs'] as const;
+/** What a log keeps at most. */
+export const RETENTION = ['logEvents', 'logBytes', 'logAgeMs'] as const;
 
 /** How NATS is entered. */
 type Access = 'natsPassword' | (typeof WAYS_IN)[number];

@@ -1,6 +1,7 @@
 /** Settings that a running server takes over when its configuration is read again. */
 
 import { placeOf } from './log-kinds.js';
+import { RETENTION } from './log-settings.js';
 import { checkRelations, isDemoOfThisMachine } from './settings.js';
 import { OPTIONS, type OptionRow, type SettingName, type Settings } from './table.js';
 
@@ -25,13 +26,6 @@ const RELOADED = [
   // The files, whose contents are read again in any case. TLS neither begins nor ends.
   'tlsCert',
   'tlsKey',
-] as const satisfies readonly SettingName[];
-
-/** Those of a log on disk: a stream of NATS has its own. */
-const RELOADED_ON_DISK = [
-  'logEvents',
-  'logBytes',
-  'logAgeMs',
 ] as const satisfies readonly SettingName[];
 
 const FLAGS = Object.fromEntries(
@@ -64,7 +58,8 @@ export function reloadSettings<Some extends Settings>(running: Some, read: Some)
     const setting = name as SettingName;
     const isTaken =
       (RELOADED.some((one) => one === setting) ||
-        (isOnDisk && RELOADED_ON_DISK.some((one) => one === setting)) ||
+        // A stream of NATS has bounds of its own.
+        (isOnDisk && RETENTION.some((one) => one === setting)) ||
         // The demo lets every page listen while others do not reach it, and no longer.
         (setting === 'allowOrigin' &&
           isDemoOfThisMachine(running) &&

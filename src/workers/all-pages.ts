@@ -20,7 +20,7 @@ import {
   LISTED_USERS_MAX,
   RANKED_LINES_DEFAULT,
 } from '../limits.js';
-import { listingOf } from '../ops/channel-pages.js';
+import { listingOf, nextOf } from '../ops/channel-pages.js';
 import type { MemoryClass, MemoryReport } from '../ops/memory/report.js';
 import { METRICS_CONTENT_TYPE } from '../ops/metrics.js';
 import {
@@ -247,7 +247,7 @@ async function listOfAll(everyone: Everyone, { query }: OpsRequest): Promise<Ops
   return jsonAnswer({
     sort,
     channels: shown,
-    next: last === undefined ? null : `${last.value}:${last.name}`,
+    next: nextOf(last),
     workers: shownOf(answers, report),
   });
 }

@@ -35,10 +35,9 @@ export function writeHoles({ facts }: Pick<Tables, 'facts'>, holes: readonly Hol
 
 /** With one more, above all others. Past LOG_HOLES_MAX the two oldest become one. */
 export function withHole(holes: readonly Hole[], hole: Hole): readonly Hole[] {
-  const all = [...holes, hole];
-  const [first, second, ...others] = all;
-  if (all.length <= LOG_HOLES_MAX || first === undefined || second === undefined) return all;
-  return [{ after: first.after, through: second.through }, ...others];
+  if (holes.length < LOG_HOLES_MAX) return [...holes, hole];
+  const [first, second, ...others] = holes as [Hole, Hole, ...Hole[]];
+  return [{ after: first.after, through: second.through }, ...others, hole];
 }
 
 /**

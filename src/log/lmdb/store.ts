@@ -104,8 +104,7 @@ export class Store {
         });
       else store.#check();
       store.committedId = totals.newestId;
-      if (before !== undefined) store.#sweptTo = before.#sweptTo;
-      store.#openHoles(before);
+      store.#begin(before);
       return store;
     } catch (error) {
       room?.close();
@@ -115,18 +114,22 @@ export class Store {
     }
   }
 
-  /** What a crash has lost is known from here on, and written with the next commit. */
-  #openHoles(before: Store | undefined): void {
+  /**
+   * Goes on where the same thread was. Otherwise what a crash has lost is known from here on, and
+   * written with the next commit.
+   */
+  #begin(before: Store | undefined): void {
     const totals = this.#totals;
     const { newestId, leaseEnd } = totals;
     this.#writtenHoles = readHoles(this.tables);
-    totals.newestId = Math.max(newestId, before?.newestId ?? leaseEnd);
-    const isCrash = before === undefined && totals.newestId > newestId;
-    this.holes =
-      before?.holes ??
-      (isCrash
-        ? withHole(this.#writtenHoles, { after: newestId, through: leaseEnd })
-        : this.#writtenHoles);
+    this.holes = before?.holes ?? this.#writtenHoles;
+    if (before !== undefined) {
+      totals.newestId = Math.max(newestId, before.newestId);
+      this.#sweptTo = before.#sweptTo;
+    } else if (leaseEnd > newestId) {
+      totals.newestId = leaseEnd;
+      this.holes = withHole(this.holes, { after: newestId, through: leaseEnd });
+    }
   }
 
   /** What is kept from now on. */
