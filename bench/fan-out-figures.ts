@@ -52,6 +52,8 @@ export interface FanOutRatio {
   p99: number[];
   p50Median: number;
   p99Median: number;
+  /** Round by round. Older results lack it. */
+  deliveries?: number[];
   deliveriesMedian: number;
   wireBytesMedian: number;
   /** Null where one of the two does not count its writes. */
@@ -119,6 +121,7 @@ function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | unde
     pairs.map(({ our, their }) => pick(our) / pick(their));
   const p50 = ratios(({ latencyMs }) => latencyMs.p50);
   const p99 = ratios(({ latencyMs }) => latencyMs.p99);
+  const deliveries = ratios((round) => round.deliveriesPerSecond);
   const writes = ratios((round) => round.writesPerSecond ?? Number.NaN);
   return {
     ratePerSecond: first.our.ratePerSecond,
@@ -128,7 +131,8 @@ function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | unde
     p99,
     p50Median: median(p50),
     p99Median: median(p99),
-    deliveriesMedian: median(ratios((round) => round.deliveriesPerSecond)),
+    deliveries,
+    deliveriesMedian: median(deliveries),
     wireBytesMedian: median(ratios((round) => round.wireBytesPerSecond)),
     writesMedian: writes.some(Number.isNaN) ? null : median(writes),
     cpuMedian: median(ratios((round) => round.serverCpuUsPerDelivery)),

@@ -38,6 +38,8 @@ export interface FanOutParameters {
    * core without.
    */
   freesThreads: boolean;
+  /** Whether the server publishes from within; the runner over HTTP without. */
+  publishesInside: boolean;
   rates: RateParameters[];
   targets: TargetName[];
   absent: Record<string, string>;
@@ -87,11 +89,14 @@ const QUICK = { lines: 2_000, fewerLines: 500, rounds: 1, windowSeconds: 3, warm
 
 const SETTLE_DEADLINE_MS = 10_000;
 
+/** What differs where the fan-out is another subject. */
+type Variant = Partial<Pick<FanOutParameters, 'freesThreads' | 'publishesInside'>>;
+
 export async function measureFanOut(
   options: RunOptions,
-  freesThreads = false,
+  variant: Variant = {},
 ): Promise<Measured<FanOutParameters, FanOutRound, FanOutSummary>> {
-  const parameters = chooseParameters(options, freesThreads);
+  const parameters = chooseParameters(options, variant);
   const remarks: string[] = [];
   for (const [target, why] of Object.entries(parameters.absent))
     remarks.push(`${target} was not measured: ${why}`);
@@ -150,24 +155,24 @@ export async function measureFanOut(
     rounds,
     summary,
     remarks,
-    ...(freesThreads && { pinned: LOOP_PINNED_WORDS }),
+    ...(parameters.freesThreads && { pinned: LOOP_PINNED_WORDS }),
     table: describeSummary(summary),
   };
 }
 
-/**
- * The fan-out with other defaults, also of servers with a log. That has a thread of its own, which
- * nobody keeps on the core of the loop.
- */
-export function fanOutWithLogs({
-  lines,
-  ...defaults
-}: {
-  readonly lines?: number;
-  readonly targets: string[];
-  readonly ratesPerSecond: number[];
-  readonly rounds: number;
-}): (options: RunOptions) => ReturnType<typeof measureFanOut> {
+/** The fan-out with other defaults. */
+export function fanOutWith(
+  {
+    lines,
+    ...defaults
+  }: {
+    readonly lines?: number;
+    readonly targets: string[];
+    readonly ratesPerSecond: number[];
+    readonly rounds: number;
+  },
+  variant: Variant,
+): (options: RunOptions) => ReturnType<typeof measureFanOut> {
   return (options) =>
     measureFanOut(
       {
@@ -177,9 +182,17 @@ export function fanOutWithLogs({
         lines: options.lines ?? (options.quick ? undefined : lines),
         rounds: options.rounds ?? (options.quick ? undefined : defaults.rounds),
       },
-      true,
+      variant,
     );
 }
+
+/**
+ * The fan-out with other defaults, also of servers with a log. That has a thread of its own, which
+ * nobody keeps on the core of the loop.
+ */
+export const fanOutWithLogs = (
+  defaults: Parameters<typeof fanOutWith>[0],
+): ReturnType<typeof fanOutWith> => fanOutWith(defaults, { freesThreads: true });
 
 interface Turn {
   target: TargetName;
@@ -239,7 +252,10 @@ async function measureRival(
   return measured;
 }
 
-function chooseParameters(options: RunOptions, freesThreads: boolean): FanOutParameters {
+function chooseParameters(
+  options: RunOptions,
+  { freesThreads = false, publishesInside = false }: Variant,
+): FanOutParameters {
   const wanted = [
     ...FAN_OUT_TARGETS.filter((target) => options.targets?.includes(target) ?? true),
     ...LOG_TARGETS.filter((target) => options.targets?.includes(target)),
@@ -268,6 +284,7 @@ function chooseParameters(options: RunOptions, freesThreads: boolean): FanOutPar
     reader: hasCompiler,
     clientNapMs: CLIENT_NAP_MS,
     freesThreads,
+    publishesInside,
     warmUpSeconds: options.quick ? QUICK.warmUpSeconds : WARM_UP_SECONDS,
     tailSeconds: TAIL_SECONDS,
     rates: (rates ?? FULL_RATES).map((rate) => ({

@@ -6,6 +6,7 @@ import type { FleetTotals } from '../dist/tools/load/processes/totals.js';
 import type { RoundOptions, RoundOutcome } from '../dist/tools/load/run/round.js';
 import { readBusySeconds } from '../src/linux/processes.js';
 import { nowUs, sleepUntilUs } from './clock.js';
+import { InsidePublisher } from './inside-publisher.js';
 import { type Latency, latencyIn, latencyOf } from './latency.js';
 import type { Collections, LoopDelay, Usage } from './servers/agent.js';
 import { type Verdict, verdictOn, watchCores } from './verdict.js';
@@ -94,6 +95,8 @@ export interface OpenLoopOrder {
   tailSeconds: number;
   /** Time the client sleeps between reads: CLIENT_NAP_MS where its core must not be the limit. */
   clientNapMs: number;
+  /** The server publishes from within, and not the runner over HTTP. */
+  publishesInside?: boolean;
   /** Events that are still under way after this count as undelivered, not as lost. */
   settleDeadlineMs: number;
 }
@@ -166,6 +169,9 @@ export async function measureOpenLoop(
     events: Math.floor(loadSeconds * ratePerSecond),
     window: { fromMs: warmUpSeconds * 1000, untilMs: (warmUpSeconds + windowSeconds) * 1000 },
     settleMs: order.settleDeadlineMs,
+    ...(order.publishesInside && {
+      makePublisher: (wanted) => new InsidePublisher(wanted, (series) => server.publish(series)),
+    }),
     ...order.events,
   });
   const startUs = nowUs() + LEAD_MS * 1000;

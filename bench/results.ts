@@ -23,6 +23,7 @@ export const SUBJECTS = [
   'log',
   'fan-out-logs',
   'short-sweeps',
+  'sweep',
   'workers',
   'isolation',
   'compression',

@@ -30,6 +30,7 @@ const subjects: Record<SubjectName, () => Promise<Subject>> = {
   log: async () => (await import('./log.js')).measureLog,
   'fan-out-logs': async () => (await import('./fan-out-logs.js')).measureFanOutLogs,
   'short-sweeps': async () => (await import('./short-sweeps.js')).measureShortSweeps,
+  sweep: async () => (await import('./sweep.js')).measureSweep,
   workers: async () => (await import('./workers.js')).measureWorkers,
   isolation: async () => (await import('./isolation.js')).measureIsolation,
   compression: async () => (await import('./compression.js')).measureCompression,

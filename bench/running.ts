@@ -1,6 +1,7 @@
 /** A server that runs, as subjects see it, whatever it is. */
 import { readProcessUsage, readRssBytes } from '../src/linux/processes.js';
 import type { Child } from './child.js';
+import type { Series, SeriesPublished } from './inside-publisher.js';
 import type { NativeUsage, Usage } from './servers/agent.js';
 import type { TargetName } from './targets.js';
 
@@ -30,6 +31,8 @@ export interface Running {
   counters(): Promise<Record<string, number> | null>;
   /** Of a Node server only. */
   nativeUsage(): Promise<NativeUsage>;
+  /** Publishes from within: Holdline and the loop of slices do. */
+  publish(series: Series): Promise<SeriesPublished>;
   /** Begins an orderly end, of Holdline only. */
   drain(): Promise<void>;
   /** Of a Node server only. */
@@ -59,6 +62,7 @@ export function withoutLoop(
   | 'watchLoop'
   | 'usage'
   | 'nativeUsage'
+  | 'publish'
   | 'writeHeapSnapshot'
 > {
   const noNode = (): never => {
@@ -71,6 +75,7 @@ export function withoutLoop(
     watchLoop: async () => {},
     usage: async () => null,
     nativeUsage: async () => noNode(),
+    publish: async () => noNode(),
     drain: async () => noNode(),
     writeHeapSnapshot: async () => noNode(),
   };

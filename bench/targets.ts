@@ -11,6 +11,7 @@ import { freePort, listening } from './ports.js';
 import { startPushpin } from './pushpin-target.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
 import { pushpinAbsence } from './servers/pushpin.js';
+import type { SeriesPublished } from './inside-publisher.js';
 import { type Running, orKill, withoutLoop } from './running.js';
 import { startWorkers } from './workers-target.js';
 import type { Listening, NativeUsage, Usage } from './servers/agent.js';
@@ -125,6 +126,8 @@ const KERNEL_SEND_BUFFER = 'kernel default';
 const START_DEADLINE_MS = 20_000;
 const ANSWER_DEADLINE_MS = 5_000;
 const STOP_DEADLINE_MS = 5_000;
+/** After the last event of a series is due. */
+const PUBLISH_DEADLINE_MS = 15_000;
 
 /** Why a target cannot run here; undefined when it can. */
 export function absence(name: TargetName): string | undefined {
@@ -193,6 +196,12 @@ async function startNodeTarget(
     usage,
     counters: async () => (await usage())?.counters ?? null,
     nativeUsage: () => child.ask<NativeUsage>('nativeUsage', null, ANSWER_DEADLINE_MS),
+    publish: (series) =>
+      child.ask<SeriesPublished>(
+        'publish',
+        series,
+        (series.events * 1000) / series.ratePerSecond + PUBLISH_DEADLINE_MS,
+      ),
     drain: () => child.ask('drain', null, ANSWER_DEADLINE_MS),
     writeHeapSnapshot: (path, deadlineMs) => child.ask('writeHeapSnapshot', path, deadlineMs),
     stop: async () => {

@@ -133,7 +133,7 @@ export class Visit<
   round(
     fleet: Fleet,
     options: Pick<RoundOptions, 'ratePerSecond' | 'events' | 'window' | 'settleMs' | 'body'> &
-      Partial<Pick<RoundOptions, 'sizeBytes'>>,
+      Partial<Pick<RoundOptions, 'makePublisher' | 'sizeBytes'>>,
   ): Round {
     return new Round(fleet, {
       target: this.publishTarget,

@@ -9,6 +9,7 @@ import { readStatusBytes } from '../../src/linux/processes.js';
 import { loadAllocator } from '../../src/native/allocator.js';
 import { answerRunner, notifyRunner } from '../child.js';
 import { nowUs } from '../clock.js';
+import { type PublishInside, type Series, publishSeries } from '../inside-publisher.js';
 
 export interface LoopDelay {
   p50: number;
@@ -71,6 +72,8 @@ export interface Served {
   sendBufferBytes?: number | undefined;
   held: () => number;
   counters: () => Record<string, number>;
+  /** Publishes from within, where it can. */
+  publish?: PublishInside;
   /** Begins an orderly end. */
   drain?: () => void;
   stop: () => Promise<void> | void;
@@ -112,6 +115,10 @@ export function serveRunner(served: Served): void {
     nativeUsage,
     writeHeapSnapshot: (path: string) => {
       writeHeapSnapshot(path);
+    },
+    publish: (series: Series) => {
+      if (served.publish === undefined) throw new Error('this server publishes over HTTP only');
+      return publishSeries(series, served.publish);
     },
     drain: () => served.drain?.(),
     stop: async () => {

@@ -1,6 +1,7 @@
 /** Holdline, started as a library: the only file of the bench that knows its options. */
 import { setFlagsFromString } from 'node:v8';
-import { createServer, type Options } from '../../dist/index.js';
+import { createServer, HoldlineError, type Options } from '../../dist/index.js';
+import { CHANNEL } from '../event.js';
 import { serveRunner } from './agent.js';
 
 /** What a subject may set, as JSON in the environment. */
@@ -40,6 +41,7 @@ const server = createServer({
   ...settings,
 });
 const { port } = await server.listen();
+const channel = server.channel(CHANNEL);
 
 // The kernel counts twice what it was asked for.
 const { sendBufferBytes } = server.stats().sockets.options;
@@ -51,6 +53,15 @@ serveRunner({
   counters: () => {
     const { refused: _byCode, closed: _byReason, ...counters } = server.stats().counters;
     return counters;
+  },
+  publish: async (data) => {
+    try {
+      return await channel.publish({ data });
+    } catch (error) {
+      if (error instanceof HoldlineError && error.code === 'HOLDLINE_PUBLISH_BUSY')
+        return undefined;
+      throw error;
+    }
   },
   drain: () => void server.close(),
   stop: () => server.close({ drainMs: 0 }),

@@ -154,10 +154,14 @@ function subscribe(res: HttpResponse, _req: HttpRequest): void {
   rows.push(line);
 }
 
+function take(data: Buffer): void {
+  append(Buffer.from(`id: ${newestId + 1}\ndata: ${data.toString()}\n\n`));
+  wake();
+}
+
 function publish(res: HttpResponse, _req: HttpRequest): void {
   receiveBody(res, (data) => {
-    append(Buffer.from(`id: ${newestId + 1}\ndata: ${data.toString()}\n\n`));
-    wake();
+    take(data);
     answerPublish(res, newestId, sockets.length);
   });
 }
@@ -168,4 +172,8 @@ app.post('/*', publish);
 serve(app, {
   held: () => sockets.length,
   counters: () => ({ events: newestId, writes_total: writes, refusedWrites, lapped }),
+  publish: async (data) => {
+    take(data);
+    return newestId;
+  },
 });

@@ -35,7 +35,7 @@ export function answerPublish(res: HttpResponse, id: number, subscribers: number
 /** Listens, and answers the runner. */
 export function serve(
   app: TemplatedApp,
-  { held, counters }: Pick<Served, 'held' | 'counters'>,
+  { held, counters, publish }: Pick<Served, 'held' | 'counters' | 'publish'>,
 ): void {
   app.listen('127.0.0.1', 0, (listenSocket) => {
     if (!listenSocket) throw new Error('could not listen');
@@ -43,6 +43,7 @@ export function serve(
       port: uws.us_socket_local_port(listenSocket),
       held,
       counters,
+      ...(publish === undefined ? {} : { publish }),
       stop: () => uws.us_listen_socket_close(listenSocket),
     });
   });

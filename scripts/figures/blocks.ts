@@ -7,6 +7,7 @@ import {
   fanOutTable,
   fanOutWebSocketTable,
   shortSweepsTable,
+  sweepTable,
 } from './fan-out.js';
 import { type CompressionResult, compressionTable } from './compression.js';
 import type { Block } from './fill.js';
@@ -92,6 +93,7 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
     (result) => shortSweepsTable(result as FanOutResult),
     BLANKS,
   ),
+  sweep: from(['sweep'], (result) => sweepTable(result as FanOutResult), BLANKS),
   workers: from(['workers'], (result) => ({
     text: workersTable(),
     figures: workersFiguresOf(result as Parameters<typeof workersFiguresOf>[0]),

@@ -216,6 +216,50 @@ export function shortSweepsTable(result: FanOutResult): string {
   return withRatioNotes(table(head, rows), result);
 }
 
+/** What the sweep is held to at each rate, beside the loop of slices. */
+const SWEEP_AIMS: ReadonlyMap<number, string> = new Map([
+  [100, 'p99 ≤ 1.1 ×'],
+  [1000, 'deliveries ≥ 0.95 ×'],
+]);
+
+/** Holdline beside the loop of slices, each with its publisher inside, at every rate. */
+export function sweepTable(result: FanOutResult): string {
+  const times = (values: readonly number[]): string =>
+    values.map((value) => fixed(value, 2)).join(' · ');
+  const rows = result.summary.figures.map((figures) => {
+    const { ratePerSecond, target } = figures;
+    const kept = (draw: (figures: FanOutFigures) => string): string => keptCell(figures, draw);
+    const isCeiling = ratePerSecond >= CEILING_RATE;
+    const ratio =
+      target === 'holdline' ? ratioOf(result, target, 'slice-loop', ratePerSecond) : undefined;
+    return [
+      `${TARGET_TITLES[target]}, ${short(ratePerSecond)} events/s`,
+      isCeiling ? '' : kept(({ p50Ms }) => ms(p50Ms)),
+      isCeiling ? '' : kept(({ p99Ms }) => ms(p99Ms)),
+      kept(({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
+      target === 'holdline' ? (SWEEP_AIMS.get(ratePerSecond) ?? '') : '',
+      ratio === undefined
+        ? ''
+        : isCeiling
+          ? `${fixed(ratio.deliveriesMedian, 2)} × (${times(ratio.deliveries ?? [])})`
+          : `p99 ${fixed(ratio.p99Median, 2)} × (${times(ratio.p99)})`,
+      kept(({ serverCpuUsPerDelivery }) => fixed(serverCpuUsPerDelivery, 2)),
+      keptRounds(figures),
+    ];
+  });
+  const head = [
+    'server',
+    'p50',
+    'p99',
+    'deliveries/s',
+    'aim',
+    'of the loop (rounds)',
+    'CPU µs a delivery',
+    'rounds kept',
+  ];
+  return withRatioNotes(table(head, rows), result);
+}
+
 /** A table of the fan-out with ratios in its rows, above what a reader must know of them. */
 export function withRatioNotes(
   drawn: string,

@@ -11,7 +11,12 @@ import { newRun } from '../clients/event.js';
 import type { Fleet } from '../processes/fleet.js';
 import type { FleetTotals } from '../processes/totals.js';
 import { percentileMs } from '../books/histogram.js';
-import { PUBLISH_CONNECTIONS, Publisher, type EventBody } from './publisher.js';
+import {
+  PUBLISH_CONNECTIONS,
+  Publisher,
+  type EventBody,
+  type PublisherOptions,
+} from './publisher.js';
 import type { Second } from '../books/seconds.js';
 import { cpuSeconds } from '../books/slicer.js';
 
@@ -34,6 +39,8 @@ export interface RoundOptions {
   readonly inOrder?: boolean;
   /** Connections to publish over, at most. */
   readonly connections?: number;
+  /** Makes another publisher, which need not publish over HTTP. */
+  readonly makePublisher?: ((options: PublisherOptions) => Publisher) | undefined;
   /** The part of the round whose latencies are reported, after the first event is due; else all. */
   readonly window?: { readonly fromMs: number; readonly untilMs: number };
   /**
@@ -118,11 +125,15 @@ export class Round {
       publishKey,
       inOrder = false,
     } = options;
-    const { connections = PUBLISH_CONNECTIONS, window } = options;
+    const {
+      connections = PUBLISH_CONNECTIONS,
+      window,
+      makePublisher = (wanted) => new Publisher(wanted),
+    } = options;
     this.#fleet = fleet;
     this.shape = { run: newRun(), channel, sizeBytes };
     this.#options = options;
-    this.publisher = new Publisher({
+    this.publisher = makePublisher({
       target,
       run: this.shape.run,
       sizeBytes,
