@@ -1,3 +1,4 @@
+/** The publisher inside a server of the bench: what is published when, and how it is booked. */
 import { describe, expect, it } from 'vitest';
 import { dueUsOf, isOfRun, newRun, sequenceOf } from '../src/tools/load/clients/event.js';
 import { nowUs } from './clock.js';

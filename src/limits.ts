@@ -1247,6 +1247,13 @@ export const NATS_PULL_SILENT_TIMES = 4;
 export const NATS_READ_MS_MAX = 5_000;
 
 /**
+ * How long a reading is kept that was left at the end of a page, ms, and how many are: the next
+ * page mostly begins there. log/nats/kept-readings.ts
+ */
+export const NATS_READING_KEPT_MS = 1_000;
+export const NATS_READINGS_KEPT_MAX = 32;
+
+/**
  * After so long a read that met a copy of the stream which is behind tries another one, ms.
  * log/nats/reading.ts
  */

@@ -309,6 +309,35 @@ describe('the history', () => {
     expect(page.lostThrough).toBe(log.lastId() - 10);
   });
 
+  test('pages one after another are read by one consumer, also after a restart of NATS', async () => {
+    const [nats, node] = await one();
+    const { log } = node;
+    const ids = await log.append(Array.from({ length: 90 }, (_, i) => event('a', String(i))));
+    await log.append(Array.from({ length: 10 }, () => event('b', 'x')));
+    const through = log.lastId();
+    let made = 0;
+    const client = await nats.client();
+    client.subscribe('$JS.EVENT.ADVISORY.CONSUMER.CREATED.>', { callback: () => void made++ });
+    await client.flush();
+    const page = (after: number) =>
+      log.history!.read({ channels: ['a'], after, through, eventsMax: 30, bytesMax: 1 << 20 });
+    const expectPage = async (nth: number): Promise<void> => {
+      const { events, lostThrough } = await page(ids[30 * nth - 1] ?? log.floor());
+      expect(events.map(({ id }) => id)).toEqual(ids.slice(30 * nth, 30 * nth + 30));
+      expect(lostThrough).toBe(log.floor());
+    };
+    await expectPage(0);
+    await expectPage(1);
+    await until('NATS tells of the consumer', () => made > 0);
+    expect(made).toBe(1);
+    // Its consumers were in memory.
+    await nats.kill();
+    await node.isUp(false);
+    await nats.startAgain();
+    await node.isUp();
+    await expectPage(2);
+  });
+
   test('says what retention takes while a page is read', async () => {
     const nats = await NatsServer.start();
     const { log } = await LogNode.open(nats.url, {

@@ -5,7 +5,12 @@
 import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
 import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
-import { NATS_PULL_SILENT_MS, NATS_READ_MS_MAX } from '../src/limits.js';
+import {
+  NATS_PULL_SILENT_MS,
+  NATS_READ_MS_MAX,
+  NATS_READING_KEPT_MS,
+  NATS_READINGS_KEPT_MAX,
+} from '../src/limits.js';
 import { Past } from '../src/log/nats/past.js';
 import { FakeClock } from './support/fake-clock.js';
 
@@ -232,4 +237,80 @@ test('when none of them sends anything the read fails in time', async () => {
   const reading = await past.read('holdline.a', 0, LAST_ID);
   await expect(over(clock, reading.next(100, 0))).rejects.toThrow('NATS does not answer a read');
   expect(clock.nowMs()).toBeLessThan(3 * NATS_READ_MS_MAX);
+});
+
+// ── pages one after another ──────────────────────────────────────────────────────────────────────
+
+const NOBODY = 503;
+
+/** Reads a page of so many messages, and leaves it as used up to an id. */
+async function page(
+  { clock, past }: Pick<ReturnType<typeof setUp>, 'clock' | 'past'>,
+  after: number,
+  count: number,
+  used = after + count,
+): Promise<number[]> {
+  const reading = await past.read('holdline.a', after, LAST_ID);
+  expect(reading.startsAfter).toBe(after);
+  const messages = await over(clock, reading.next(count, 0));
+  past.leave('holdline.a', reading, used);
+  return messages.map(({ id }) => id);
+}
+
+test('the next page goes on with the reading of the one before', async () => {
+  const server = setUp([]);
+  expect(await page(server, 0, 3)).toEqual([1, 2, 3]);
+  expect(await page(server, 3, 3)).toEqual([4, 5, 6]);
+  expect(await page(server, 6, 4)).toEqual([7, 8, 9, 10]);
+  expect(server.madeFrom).toEqual([1]);
+  // Nothing follows: it is not kept.
+  expect(server.ended).toEqual(['c0']);
+});
+
+test('a page that begins elsewhere has a reading of its own', async () => {
+  const server = setUp([]);
+  await page(server, 0, 3);
+  expect(await page(server, 2, 2)).toEqual([3, 4]);
+  expect(await page(server, 3, 2)).toEqual([4, 5]);
+  expect(server.madeFrom).toEqual([1, 3]);
+});
+
+test('a reading that has handed out more than was used, or failed, is ended', async () => {
+  const server = setUp([]);
+  await page(server, 0, 5, 3);
+  const reading = await server.past.read('holdline.a', 3, LAST_ID);
+  server.past.leave('holdline.a', reading, undefined);
+  expect(server.ended).toEqual(['c0', 'c1']);
+});
+
+test('a reading that nobody goes on with is ended in time', async () => {
+  const server = setUp([]);
+  await page(server, 0, 3);
+  expect(server.ended).toEqual([]);
+  await server.clock.turn(NATS_READING_KEPT_MS + 1);
+  expect(server.ended).toEqual(['c0']);
+});
+
+test('so many readings are kept at most, and none after the end', async () => {
+  const server = setUp([]);
+  const { past, ended } = server;
+  const reading = (subject: string) => past.read(subject, 0, LAST_ID);
+  for (let nth = 0; nth <= NATS_READINGS_KEPT_MAX; nth++)
+    past.leave(`holdline.a${nth}`, await reading(`holdline.a${nth}`), 0);
+  expect(ended).toEqual(['c0']);
+  past.close();
+  expect(ended).toHaveLength(NATS_READINGS_KEPT_MAX + 1);
+  past.leave('holdline.b', await reading('holdline.b'), 0);
+  expect(ended).toHaveLength(NATS_READINGS_KEPT_MAX + 2);
+});
+
+test('where nobody answers for the consumer of the page before, another one goes on', async () => {
+  const first: Answer = (asked, consumer) => {
+    if (consumer.next === 1) consumer.send(asked.batch);
+    else consumer.status(NOBODY);
+  };
+  const server = setUp([first]);
+  await page(server, 0, 3);
+  expect(await page(server, 3, 7)).toEqual([4, 5, 6, 7, 8, 9, 10]);
+  expect(server.madeFrom).toEqual([1, 4]);
 });

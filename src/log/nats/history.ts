@@ -155,7 +155,9 @@ export class NatsHistory implements History {
     // Also one behind `through`: what was deleted is handed over no more.
     const after = Math.max(request.after, mark);
     if (after >= through) return { events: [], through, lostThrough: mark };
-    const reading = await past.read(subjects.ofEvents(channel), after, through);
+    const subject = subjects.ofEvents(channel);
+    const reading = await past.read(subject, after, through);
+    let usedThrough: number | undefined;
     try {
       const { startsAfter } = reading;
       const lost = startsAfter > after ? lostOf(channel, startsAfter) : 0;
@@ -166,9 +168,10 @@ export class NatsHistory implements History {
       // It was put back, or its leader is behind: what is missing at the end is in no page.
       if (newestId < givenThrough) throw unavailable(AHEAD);
       if (forgottenThrough > startsAfter) page.forget(lostOf(channel, forgottenThrough));
+      usedThrough = keep === undefined ? end : undefined;
       return page.upTo(end);
     } finally {
-      reading.end();
+      past.leave(subject, reading, usedThrough);
     }
   }
 

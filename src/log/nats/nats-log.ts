@@ -252,6 +252,7 @@ export class NatsLog implements EventLog {
     opened.publisher.close();
     opened.tail.close();
     opened.rows.close();
+    opened.past.close();
     this.#take = undefined;
     this.#lose = undefined;
     await opened.connection.close().catch(() => {});

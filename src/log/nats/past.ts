@@ -13,6 +13,7 @@ import {
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Clock } from '../../clock.js';
 import { NATS_READ_MS_MAX } from '../../limits.js';
+import { KeptReadings } from './kept-readings.js';
 import { endConsumer, Reading } from './reading.js';
 
 const NS_PER_MS = 1e6;
@@ -22,28 +23,41 @@ export class Past {
   readonly #manager: JetStreamManager;
   readonly #stream: string;
   readonly #clock: Clock;
+  readonly #kept: KeptReadings;
 
   constructor(nats: NatsConnection, manager: JetStreamManager, stream: string, clock: Clock) {
     this.#nats = nats;
     this.#manager = manager;
     this.#stream = stream;
     this.#clock = clock;
+    this.#kept = new KeptReadings(clock);
   }
 
-  /** Begins to read a subject behind an id, at least through another. */
-  read(subject: string, after: number, through: number): Promise<Reading> {
-    return this.#begin(after, { filter_subject: subject }, async (id) => {
-      const next = { seq: id + 1, next_by_subj: subject };
-      const found =
-        id < through ? await this.#manager.streams.getMessage(this.#stream, next) : null;
-      return found !== null && found.seq <= through;
-    });
+  /**
+   * Reads a subject behind an id, at least through another: begins, or goes on where a reading was
+   * left. To be left in the end.
+   */
+  async read(subject: string, after: number, through: number): Promise<Reading> {
+    const kept = this.#kept.take(subject, after);
+    kept?.goOn(through);
+    return kept ?? this.#begin({ after, through }, { filter_subject: subject }, subject);
+  }
+
+  /** Leaves a reading of a subject; everything up to `end` was used, or nothing if undefined. */
+  leave(subject: string, reading: Reading, end: number | undefined): void {
+    if (end === reading.lastId && reading.mayGoOn) this.#kept.keep(subject, reading);
+    else reading.end();
+  }
+
+  /** Ends what was left, and keeps no more. */
+  close(): void {
+    this.#kept.close();
   }
 
   async #begin(
-    after: number,
+    { after, through }: { readonly after: number; readonly through: number },
     how: Partial<ConsumerConfig>,
-    follows: (id: number) => Promise<boolean>,
+    subject?: string,
   ): Promise<Reading> {
     const beganMs = this.#clock.nowMs();
     const make = (firstId: number): Promise<ConsumerInfo> => this.#consumerFrom(firstId, how);
@@ -53,9 +67,18 @@ export class Past {
       make,
       first,
       after,
-      follows,
+      through,
+      follows: async (id, end) => subject !== undefined && this.#follows(subject, id, end),
       tookMs,
     });
+  }
+
+  /** Whether the stream has a message of the subject between two ids, as its leader says. */
+  async #follows(subject: string, id: number, through: number): Promise<boolean> {
+    if (id >= through) return false;
+    const next = { seq: id + 1, next_by_subj: subject };
+    const found = await this.#manager.streams.getMessage(this.#stream, next);
+    return found !== null && found.seq <= through;
   }
 
   /**
@@ -66,7 +89,7 @@ export class Past {
     const { state } = await this.#manager.streams.info(this.#stream);
     const start = (await this.idBefore(wallMs)) ?? 0;
     const after = Math.max(start, state.first_seq - 1, state.last_seq - countMax);
-    return this.#begin(after, { headers_only: true }, async () => false);
+    return this.#begin({ after, through: state.last_seq }, { headers_only: true });
   }
 
   /** How many messages of a subject follow an id, at the server that was asked. */

@@ -23,6 +23,8 @@ const NS_PER_MS = 1e6;
 /** Statuses with which NATS ends a pull: nothing follows; the next one is above `max_bytes`. */
 const NO_MESSAGES = 404;
 const TOO_LARGE = 409;
+/** Nobody answers for the consumer: it lived at a server that has gone, or its time was over. */
+const NOBODY = 503;
 /** None of NATS: nothing came any more, or not what comes next. */
 const STOPPED = -1;
 
@@ -40,34 +42,38 @@ interface Beginning {
   readonly make: (firstId: number) => Promise<ConsumerInfo>;
   readonly first: ConsumerInfo;
   readonly after: number;
-  /** Whether the stream has another of them behind an id: the leader's word. */
-  readonly follows: (id: number) => Promise<boolean>;
+  /** What is asked for: at least the messages up to here. */
+  readonly through: number;
+  /** Whether the stream has another of them between two ids: the leader's word. */
+  readonly follows: (id: number, through: number) => Promise<boolean>;
   /** How long it took to make the first. */
   readonly tookMs: number;
 }
 
 export class Reading {
   /** Messages up to here are not kept any more; the id behind which it reads if none is missing. */
-  readonly startsAfter: number;
+  startsAfter: number;
+  /** The last message that it has handed out, or where it begins. */
+  lastId: number;
   readonly #nats: NatsConnection;
   readonly #stream: string;
   readonly #clock: Clock;
   readonly #make: (firstId: number) => Promise<ConsumerInfo>;
-  readonly #follows: (id: number) => Promise<boolean>;
+  readonly #follows: Beginning['follows'];
+  #through: number;
   /** Undefined when the last one was left. */
   #consumer: string | undefined;
   /** Messages that it has handed out. */
   #place = 0;
   /** Messages of the subject that follow. */
   #pending: number;
-  #lastId: number;
   #silentMs: number;
 
   constructor(
     nats: NatsConnection,
     stream: string,
     clock: Clock,
-    { make, first, after, follows, tookMs }: Beginning,
+    { make, first, after, through, follows, tookMs }: Beginning,
   ) {
     this.#nats = nats;
     this.#stream = stream;
@@ -76,7 +82,8 @@ export class Reading {
     this.#follows = follows;
     this.#consumer = first.name;
     this.#pending = first.num_pending;
-    this.#lastId = after;
+    this.#through = through;
+    this.lastId = after;
     this.#silentMs = NATS_PULL_SILENT_MS + NATS_PULL_SILENT_TIMES * tookMs;
     this.startsAfter = Math.max(after, first.delivered.stream_seq);
   }
@@ -91,7 +98,7 @@ export class Reading {
     for (;;) {
       const consumer = this.#consumer ?? (await this.#another());
       if (this.#pending === 0) {
-        if (!(await this.#follows(this.#lastId))) return [];
+        if (!(await this.#follows(this.lastId, this.#through))) return [];
         this.#leave();
         await pause(this.#clock, NATS_BEHIND_MS);
       } else {
@@ -99,13 +106,13 @@ export class Reading {
         const { found, code } = await this.#pull(consumer, batch, bytesMax);
         const last = found.at(-1);
         this.#pending = last?.pending ?? this.#pending;
-        this.#lastId = last?.id ?? this.#lastId;
-        if (code === STOPPED) this.#leave();
+        this.lastId = last?.id ?? this.lastId;
+        if (code === STOPPED || code === NOBODY) this.#leave();
         if (last !== undefined) return found;
         if (code === NO_MESSAGES) this.#pending = 0;
         else if (code === TOO_LARGE) [most, bytesMax] = [1, 0];
         else if (code === STOPPED) this.#silentMs *= 2;
-        else await this.#expectEnd(code);
+        else if (code !== NOBODY) await this.#expectEnd(code);
       }
       if (this.#clock.nowMs() >= untilMs) throw new Error('NATS does not answer a read');
     }
@@ -115,6 +122,17 @@ export class Reading {
     this.#leave();
   }
 
+  /** True when it has more to hand out than was taken. */
+  get mayGoOn(): boolean {
+    return this.#consumer !== undefined && this.#pending > 0;
+  }
+
+  /** Goes on behind its last message, as if it began there. */
+  goOn(through: number): void {
+    this.startsAfter = this.lastId;
+    this.#through = through;
+  }
+
   /** Whatever it may still send, the next one sends again. */
   #leave(): void {
     if (this.#consumer !== undefined) endConsumer(this.#nats, this.#stream, this.#consumer);
@@ -122,7 +140,7 @@ export class Reading {
   }
 
   async #another(): Promise<string> {
-    const info = await this.#make(this.#lastId + 1);
+    const info = await this.#make(this.lastId + 1);
     this.#consumer = info.name;
     this.#place = 0;
     this.#pending = info.num_pending;
