@@ -347,6 +347,12 @@ export const CHANNEL_BYTES = 600;
 export const SWEEP_SLICE_MS = 2;
 
 /**
+ * The same of a sweep while the log has what publishers wait for and none waits for room, ms: its
+ * answer, and each step on the way to it, waits for the end of a slice. core/pump.ts
+ */
+export const SWEEP_SLICE_AWAITED_MS = 0.25;
+
+/**
  * Share of a group's lines that a sweep may have left while a log that answers later is given what
  * will have room when the sweep has ended. core/group.ts
  */

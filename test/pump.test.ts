@@ -3,7 +3,14 @@
  * not in step.
  */
 import { describe, expect, test } from 'vitest';
-import { CORK_WRITE_BYTES_MAX, EVENT_COST_BYTES, LARGE_WRITE_BYTES_MAX } from '../src/limits.js';
+import {
+  CORK_WRITE_BYTES_MAX,
+  EVENT_COST_BYTES,
+  LARGE_WRITE_BYTES_MAX,
+  SWEEP_CHECK_CORKS,
+  SWEEP_SLICE_AWAITED_MS,
+  SWEEP_SLICE_MS,
+} from '../src/limits.js';
 import { LIVE } from '../src/core/position.js';
 import type { FakeClock } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf } from './support/fake-hub.js';
@@ -146,4 +153,43 @@ test('a log that hands over in portions what it was given at once makes writes h
   // It was once 0.55.
   expect(kept.eventsPerWrite / inMemory.eventsPerWrite).toBeGreaterThan(0.9);
   expect(kept.queuedEventsMax * (240 + EVENT_COST_BYTES)).toBeLessThanOrEqual(CORK_WRITE_BYTES_MAX);
+});
+
+test('a sweep takes short slices while the log has not answered, unless publishes wait for room', async () => {
+  const CORK_MS = 0.01;
+  let appendMs = 0;
+  const fake = new FakeHub(
+    {},
+    CORK_MS,
+    (clock) => new KeepingLog(new KeepingStore(), { appendMs: () => appendMs }, clock),
+  );
+  fake.hub.begin();
+  for (let nth = 0; nth < 2_000; nth++) fake.join('c');
+  /** How long a turn of the loop takes amid a sweep. */
+  const turnMs = async (): Promise<number> => {
+    const fromMs = fake.clock.nowMs();
+    await fake.clock.turn(0);
+    return fake.clock.nowMs() - fromMs;
+  };
+  const sliceMax = (sliceMs: number): number => sliceMs + 2 * SWEEP_CHECK_CORKS * CORK_MS;
+  await fake.publish('c', KB);
+  const inTurn = await turnMs();
+  expect(inTurn).toBeGreaterThanOrEqual(SWEEP_SLICE_MS);
+  expect(inTurn).toBeLessThan(sliceMax(SWEEP_SLICE_MS));
+  // Committed in 8 ms, which the turns of the sweep take.
+  appendMs = 8;
+  const published = fake.publish('c', KB);
+  const awaited = await turnMs();
+  expect(awaited).toBeGreaterThanOrEqual(SWEEP_SLICE_AWAITED_MS);
+  expect(awaited).toBeLessThan(sliceMax(SWEEP_SLICE_AWAITED_MS));
+  await fake.clock.run(100);
+  await published;
+  // The log is not what they wait for.
+  const many = Array.from({ length: 100 }, () => fake.publish('c', KB));
+  await fake.clock.run(10);
+  expect(fake.hub.figures.gauges.appendingPublishers).toBeGreaterThan(0);
+  expect(fake.hub.figures.gauges.waitingPublishers).toBeGreaterThan(0);
+  expect(await turnMs()).toBeGreaterThanOrEqual(SWEEP_SLICE_MS);
+  await fake.clock.run(2_000);
+  await Promise.all(many);
 });

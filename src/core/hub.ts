@@ -113,6 +113,7 @@ export class Hub<Socket> {
     const channels = new Channels(counters, options, 0, clock, rateWindows);
     const pump = new Pump(
       {
+        isAnswerAwaited: () => this.#intake.isAnswerAwaited,
         swept: (group) => this.#swept(group),
         nearlySwept: (group) => this.#nearlySwept(group),
         endSlow: (group, row) => membership.end(group, row, 'slow'),

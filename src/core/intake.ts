@@ -117,6 +117,11 @@ export class Intake {
     );
   }
 
+  /** True when the log has publishes that it has not answered, and no other waits for room. */
+  get isAnswerAwaited(): boolean {
+    return this.#appending > 0 && this.#waitingCount === 0;
+  }
+
   get gauges() {
     return {
       queueEvents: this.#entrance.queuedEvents,

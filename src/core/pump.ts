@@ -10,6 +10,7 @@ import {
   CORK_WRITE_BYTES_MAX,
   IDLE_ROWS_PER_CORK,
   SWEEP_CHECK_CORKS,
+  SWEEP_SLICE_AWAITED_MS,
   SWEEP_SLICE_MS,
 } from '../limits.js';
 import type { CompressedSlices } from './compressed-slices.js';
@@ -25,6 +26,8 @@ const CORKS_PER_ROW = 1 / IDLE_ROWS_PER_CORK;
 
 /** What the pump asks of the hub. */
 interface PumpOwner {
+  /** The log's next answer, which publishers wait for, is more urgent than a long slice. */
+  isAnswerAwaited(): boolean;
   /** A sweep is complete, or a grace period over: more may be evicted, and more may enter. */
   swept(group: Group): void;
   /** A sweep has few lines left: a log that answers later may be given more. */
@@ -154,7 +157,8 @@ export class Pump {
   readonly #run = (): void => {
     this.#scheduled = false;
     this.#slice++;
-    const until = this.#clock.nowMs() + SWEEP_SLICE_MS;
+    const sliceMs = this.#owner.isAnswerAwaited() ? SWEEP_SLICE_AWAITED_MS : SWEEP_SLICE_MS;
+    const until = this.#clock.nowMs() + sliceMs;
     for (let group = this.#dequeue(); group !== undefined; group = this.#dequeue()) {
       if (group.deletedAt === undefined && !this.#sweep(group)) this.#enqueue(group);
       if (this.#clock.nowMs() >= until) break;

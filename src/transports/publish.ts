@@ -79,19 +79,32 @@ export class Publishing {
    * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `granted` is a
    * promise while it is not known whether the client may publish. A client that finds no room is
    * refused before its body is received, one that leaves gives up its place, and one whose
-   * credential was revoked or has expired before its events are appended publishes nothing. Rejects
-   * with the error to send.
+   * credential was revoked or has expired before its events are appended publishes nothing. Throws
+   * as `Hub.reserve` does, which costs less than to reject when thousands are refused; rejects with
+   * the error to send.
    */
-  async publish(
+  publish(
     exchange: Exchange,
     head: Head,
     request: PublishRequest,
     granted: Soon<Grant>,
   ): Promise<void> {
+    const { hub } = this.#parts;
+    const isAllowed = !(granted instanceof Promise);
+    const reservation = isAllowed ? hub.reserve(request.channel) : hub.reserveAhead();
+    return this.#receive(exchange, head, request, granted, reservation);
+  }
+
+  async #receive(
+    exchange: Exchange,
+    head: Head,
+    request: PublishRequest,
+    granted: Soon<Grant>,
+    reservation: Reservation,
+  ): Promise<void> {
     const { hub, counters, guard } = this.#parts;
     const { channel, kind, key } = request;
     const isAllowed = !(granted instanceof Promise);
-    const reservation = isAllowed ? hub.reserve(channel) : hub.reserveAhead();
     const incoming = new IncomingBody(
       exchange,
       request.contentLength,
