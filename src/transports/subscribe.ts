@@ -128,7 +128,11 @@ export class Subscribing {
           exchange,
           grant,
           position,
-          (ready) => answerStreamHead(this.#parts.hub, exchange, { ...stream, position: ready }),
+          (ready) => {
+            checkHolding(exchanges);
+            places.askLine(owner);
+            answerStreamHead(this.#parts.hub, exchange, { ...stream, position: ready });
+          },
           { isEventStream },
         );
       }
