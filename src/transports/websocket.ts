@@ -6,6 +6,7 @@ import type { NewEvent } from '../core/event.js';
 import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import { publisherLeft } from '../core/intake.js';
 import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Reservation } from '../core/publish-memory.js';
@@ -30,7 +31,7 @@ import {
   type MessageSocket,
   type UpgradeContext,
 } from '../native/messages.js';
-import type { Headers } from '../http/answer.js';
+import { knownError, type Headers } from '../http/answer.js';
 import { checkPublishing, type Exchange } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import type { PublishRates } from '../http/publish-rates.js';
@@ -317,7 +318,7 @@ export class Messages implements MessageHandler {
     const { ref, event, reservation } = publish;
     try {
       if (typeof mayPublish === 'function') {
-        await this.#ask(() => mayPublish(event.channel));
+        await this.#ask(() => mayPublish(event.channel), reservation);
         this.#hub.admit(event.channel, reservation);
       }
       checkPublishing(this);
@@ -339,9 +340,10 @@ export class Messages implements MessageHandler {
 
   /**
    * Asks whether a client may publish, for at most WAITING_PUBLISHERS_MAX publishes at a time.
-   * Rejects with the refusal.
+   * Rejects with the refusal, and when the publish is withdrawn: a program that never answers keeps
+   * neither a place nor an event of a client that left.
    */
-  async #ask(mayPublish: () => void | Promise<void>): Promise<void> {
+  async #ask(mayPublish: () => void | Promise<void>, reservation: Reservation): Promise<void> {
     if (this.#asking >= WAITING_PUBLISHERS_MAX) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
@@ -350,8 +352,18 @@ export class Messages implements MessageHandler {
     }
     this.#asking++;
     try {
-      await mayPublish();
+      const asked = mayPublish();
+      if (asked === undefined) return;
+      await new Promise<void>((resolve, reject) => {
+        reservation.onRelease = () => reject(publisherLeft());
+        asked.then(resolve, reject);
+        // Nobody is refused any more, but a fault is told.
+        asked.catch((error: unknown) => {
+          if (reservation.isReleased && knownError(error) !== error) this.#options.report(error);
+        });
+      });
     } finally {
+      reservation.onRelease = undefined;
       this.#asking--;
     }
   }
