@@ -6,7 +6,6 @@ import type { NewEvent } from '../core/event.js';
 import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
-import { publisherLeft } from '../core/intake.js';
 import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Reservation } from '../core/publish-memory.js';
@@ -31,13 +30,14 @@ import {
   type MessageSocket,
   type UpgradeContext,
 } from '../native/messages.js';
-import { knownError, type Headers } from '../http/answer.js';
+import type { Headers } from '../http/answer.js';
 import { checkPublishing, type Exchange } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import type { PublishRates } from '../http/publish-rates.js';
 import type { Refusals } from '../http/refusals.js';
 import { MessageAnswers, type RefusedMessages } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
+import { whileReserved } from './while-reserved.js';
 
 /** A checked handshake, and where its line starts. */
 export interface MessagesRequest {
@@ -353,17 +353,8 @@ export class Messages implements MessageHandler {
     this.#asking++;
     try {
       const asked = mayPublish();
-      if (asked === undefined) return;
-      await new Promise<void>((resolve, reject) => {
-        reservation.onRelease = () => reject(publisherLeft());
-        asked.then(resolve, reject);
-        // Nobody is refused any more, but a fault is told.
-        asked.catch((error: unknown) => {
-          if (reservation.isReleased && knownError(error) !== error) this.#options.report(error);
-        });
-      });
+      if (asked !== undefined) await whileReserved(asked, reservation, this.#options.report);
     } finally {
-      reservation.onRelease = undefined;
       this.#asking--;
     }
   }
