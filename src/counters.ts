@@ -52,6 +52,8 @@ export const COUNTER_MEANINGS = {
     'records of lost events that were forgotten; they raise the floor of all channels',
   log_losses_total:
     'times the log forgot entries before this server had read them; lines are told of a gap',
+  log_entries_lost_total:
+    'entries that were acknowledged (--durability async) and that the log could not write until its end',
   log_records_refused_total:
     'records of other publishers in the log that a publish would refuse: skipped and told as a gap',
   history_reads_total: 'reads of what the log keeps: for rings, for lines behind them, for polls',

@@ -5,6 +5,7 @@
 import { createHash, createHmac, generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, type Server } from '../dist/index.js';
@@ -529,6 +530,31 @@ describe('tickets', () => {
     expect((await request(port, 'GET', withQuery(`/${ROOM}`, shown), { headers })).status).toBe(
       401,
     );
+  });
+
+  test('one that expires while the program decides ends as one that had expired', async () => {
+    let expiresAtMs = 0;
+    const authorize = async (): Promise<boolean> => {
+      // One may expire a moment later, by the timer's clock.
+      while (Date.now() < expiresAtMs) await sleep(expiresAtMs - Date.now());
+      return true;
+    };
+    const slow = createServer({ ...OPTIONS, jwtSecret: SECRET, authorize });
+    onTestFinished(() => slow.close({ drainMs: 0 }));
+    const { port: other } = await slow.listen();
+    await slow.channel(ROOM).publish({ data: MARKER });
+    const shown = ticket(rawTicket(SECRET, { inSeconds: 2 }));
+    expiresAtMs = (nowSeconds() + 2) * 1000;
+    const reading = ['ndjson', 'poll', 'websocket'].map((transport) =>
+      read(other, transport, shown),
+    );
+    const line = await SseLine.open(other, withQuery(`/${ROOM}`, shown));
+    onTestFinished(() => line.close());
+    expect(await endOf(line)).toEqual({ code: 'ticket-expired', reconnect: false });
+    expect(line.text).not.toContain(MARKER);
+    expect(await Promise.all(reading)).toEqual([MISSING, MISSING, MISSING]);
+    const { counters } = slow.stats();
+    expect(counters).toMatchObject({ refused_ended_total: 1, lines_opened_total: 0 });
   });
 
   test('without a secret there are none', async () => {

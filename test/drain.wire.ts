@@ -86,11 +86,11 @@ test('while draining, ready is 503, new work is told to come back, and no new co
   const server = await serverForTest({ drain: '8s' });
   const bystander = await SseLine.open(server.port, '/c');
   await stalledLine(server);
-  const [ready, health, stream, publisher] = await Promise.all(
-    [0, 1, 2, 3].map(() => HttpClient.open(server.port)),
+  const [ready, health, stream, publisher, head, poll, shaking] = await Promise.all(
+    Array.from({ length: 7 }, () => HttpClient.open(server.port)),
   );
   // A connection that has carried a request is certainly accepted.
-  for (const client of [ready!, health!, stream!, publisher!])
+  for (const client of [ready!, health!, stream!, publisher!, head!, poll!, shaking!])
     expect((await client.request('GET', '/-/ready')).status).toBe(200);
   server.signal('SIGTERM');
   await bystander.waitForEnd();
@@ -101,6 +101,16 @@ test('while draining, ready is 503, new work is told to come back, and no new co
   expect(line.status, 'an EventSource gives up for good on anything but 200').toBe(200);
   expect(line.headers.get('content-type')).toBe('text/event-stream');
   expect(line.text).toMatch(/^retry: \d+\n\n$/);
+  const upgrade = await shaking!.request('GET', '/c', { headers: { Upgrade: 'websocket' } });
+  expect([upgrade.status, upgrade.headers.get('connection')]).toEqual([426, 'Upgrade, close']);
+  for (const [client, type] of [
+    [head!, 'text/event-stream'],
+    [poll!, 'application/json'],
+  ] as const) {
+    const asked = await client.request('HEAD', '/c', { headers: { Accept: type } });
+    expect([type, asked.status]).toEqual([type, 503]);
+    expect(asked.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
+  }
   // A connection is refused from when the listener is closed, and publishes are, too.
   const isRefused = async (): Promise<string> =>
     new Promise((resolve) => {

@@ -81,6 +81,30 @@ describe.runIf(hasCompiler)('a disk whose writes fail', () => {
     },
   );
 
+  test.each([1, 2])(
+    'with async: says what it did not take until the end, right behind another fault, with %i workers',
+    async (workers) => {
+      const folder = mkdtempSync(join(tmpdir(), 'holdline-disk-'));
+      onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+      const directory = join(folder, 'log');
+      const library = compiled('../test/support/failing-disk.c', '-shared', '-fPIC');
+      const server = await serverForTest(
+        { workers, log: `lmdb:${directory}`, durability: 'async' },
+        { LD_PRELOAD: library, FAILING_DISK: directory },
+      );
+      expect(await publish(server, 'kept')).toBeTypeOf('number');
+      writeFileSync(`${directory}.errno`, String(constants.errno.EIO));
+      expect(await publish(server, 'lost')).toBeTypeOf('number');
+      const saying = (words: string): string[] =>
+        server.logs.map(({ msg }) => String(msg)).filter((msg) => msg.includes(words));
+      await until('the log is down', () => saying('the log cannot be written').length > 0);
+      await server.stop();
+      expect(saying('are lost')).toEqual([
+        expect.stringMatching(/^\d entries that were acknowledged .*: Input\/output error$/),
+      ]);
+    },
+  );
+
   test('lets no worker serve a user who is revoked while it fails', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdline-disk-'));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));

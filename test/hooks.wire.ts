@@ -3,13 +3,17 @@
  * reported, and ends neither line nor process.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, HoldlineError, type Server } from '../dist/index.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { handshakeBytes } from './support/websocket.js';
-import { codeOf, RawConnection, request, Watched } from './support/wire.js';
+import { until } from './support/until.js';
+import { codeOf, RawConnection, request, requestBytes, Watched } from './support/wire.js';
 
 type Given = NonNullable<Parameters<typeof createServer>[0]>;
 
@@ -194,6 +198,41 @@ describe('a hook that closes the server in the turn of a request', () => {
       await expect(RawConnection.open(port)).rejects.toThrow('ECONNREFUSED');
     },
   );
+});
+
+test('a batch whose client left is not kept for an authorize that never answers; what it throws then is told', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const asked: ((error: Error) => void)[] = [];
+  const { server, port, faults } = await listening({
+    authorize: () => new Promise((_resolve, reject) => asked.push(reject)),
+  });
+  const line = JSON.stringify({ channel: 'c', data: 'x'.repeat(60_000) });
+  const body = Array.from({ length: 60 }, () => line).join('\n');
+  const headers = { 'Content-Type': 'application/x-ndjson' };
+  const bytes = requestBytes(port, 'POST', '/-/publish', { headers, body });
+  collect();
+  const before = process.memoryUsage().arrayBuffers;
+  for (let i = 1; i <= 10; i++) {
+    const connection = await RawConnection.open(port);
+    connection.send(bytes);
+    await until('it is asked', () => asked.length === i);
+    connection.destroy();
+  }
+  await until('all have left', () => {
+    const { counters } = server.stats();
+    return counters.sockets_opened_total === counters.sockets_closed_total;
+  });
+  await expect
+    .poll(() => {
+      collect();
+      return process.memoryUsage().arrayBuffers - before;
+    })
+    .toBeLessThan(2 * body.length);
+  const mine = new Error('database');
+  asked.pop()!(mine);
+  await until('the fault is told', () => faults.length > 0);
+  expect(faults).toEqual([mine]);
 });
 
 describe('what is refused after an authorize that takes its time is refused as at once', () => {

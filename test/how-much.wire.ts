@@ -281,6 +281,48 @@ describe('new lines', () => {
   });
 });
 
+describe('a HEAD of a stream is told what a GET would be, and takes nothing', () => {
+  const headOf = async (
+    server: ServerUnderTest,
+    headers: Record<string, string> = NDJSON,
+  ): Promise<[number, boolean]> => {
+    const fields = { ...headers, ...from(ONE) };
+    const answer = await server.request('HEAD', '/c', { headers: fields });
+    return [answer.status, answer.headers.has('retry-after')];
+  };
+
+  test.each([
+    ['lines in all', { 'max-connections': 1 }, 503],
+    ['lines of an address', { 'max-lines-per-address': 1 }, 429],
+  ] as const)('where there are no more %s', async (_what, flags, status) => {
+    const server = await hostedForTest({ ...PROXIED, ...flags });
+    expect(await headOf(server)).toEqual([200, false]);
+    const [line] = await openFrom(server, ONE, 1);
+    const fields = { ...NDJSON, ...from(ONE) };
+    expect((await server.request('GET', '/c', { headers: fields })).status).toBe(status);
+    for (const headers of [NDJSON, EVENT_SOURCE])
+      expect(await headOf(server, headers)).toEqual([status, true]);
+    // A poll that does not wait takes no place.
+    expect(await headOf(server, { Accept: 'application/json' })).toEqual([204, false]);
+    line!.close();
+    await expect.poll(async () => (await headOf(server))[0]).toBe(200);
+  });
+
+  test('where a second has had its new lines', async () => {
+    const server = await hostedForTest({ 'accept-rate': 1 });
+    await expect
+      .poll(async () => {
+        const raw = await RawConnection.open(server.port);
+        onTestFinished(() => raw.destroy());
+        raw.send(requestBytes(server.port, 'GET', '/c', { headers: NDJSON }));
+        await raw.waitFor('a head', () => raw.text.includes('\r\n\r\n'));
+        return headOf(server);
+      })
+      .toEqual([503, true]);
+    await expect.poll(async () => (await headOf(server))[0]).toBe(200);
+  });
+});
+
 describe('the rate of publishers', () => {
   test('each address has its own; a batch counts by its events; 429 says when to come back', async () => {
     const server = await hostedForTest({ ...PROXIED, 'publish-rate': 10 });

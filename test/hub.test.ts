@@ -209,6 +209,19 @@ describe('names and channels', () => {
     fake.join('x,y,z');
   });
 
+  test('who only asks for a place is refused as who takes it, and makes no channel', () => {
+    const fake = new FakeHub({ readerChannelsMax: 2 });
+    fake.hub.checkPlaces(['a', 'b']);
+    expect(() => fake.hub.checkPlaces(['a', 'b', 'c'])).toThrow(full);
+    expect(fake.hub.figures.gauges.channels).toBe(0);
+    fake.join('a');
+    fake.hub.checkPlaces(['a', 'b']);
+    fake.join('b');
+    fake.hub.checkPlaces(['a', 'b']);
+    expect(() => fake.hub.checkPlaces(['b', 'c'])).toThrow(full);
+    expect(fake.counters.reader_channels_refused_total).toBe(2);
+  });
+
   test('that only readers hold displace no event, however many they are', async () => {
     const fake = new FakeHub({ channelsMax: 4, readerChannelsMax: 64 });
     for (const name of ['a', 'b', 'c', 'd']) await fake.publish(name, '1', '2', '3', '4', '5');

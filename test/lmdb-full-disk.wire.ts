@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
+import { makeCounters } from '../src/counters.js';
 import { deletion, event, events, namesOf, readAll } from './log-contract.js';
 import { logDirectory, NO_BOUNDS, openLmdbLog, rulesOf } from './support/lmdb-log.js';
 import { until } from './support/until.js';
@@ -194,7 +195,8 @@ describe.runIf(mayMount)('a full disk', () => {
   test('with async: what a full disk did not take until the end is a hole, whose ids stay given', async () => {
     const faults: string[] = [];
     const report = (error: unknown): void => void faults.push(String(error));
-    log = await openLmdbLog(directory, { durability: 'async', report });
+    const counters = makeCounters();
+    log = await openLmdbLog(directory, { durability: 'async', report, counters });
     const [id] = await log.append(events('a1'));
     await readAll(log, ['a']);
     const other = fillDisk();
@@ -203,6 +205,7 @@ describe.runIf(mayMount)('a full disk', () => {
     await until('the log is down', () => !log.state.isUp);
     await log.close();
     expect(faults.join()).toContain('that were acknowledged (--durability async) are lost');
+    expect(counters.log_entries_lost_total).toBe(1);
     rmSync(other);
     log = await openLmdbLog(directory);
     const [next] = await log.append(events('a2'));

@@ -16,6 +16,7 @@ import {
   SOCKET_PUBLISH_BYTES_MAX,
   UNREAD_ANSWERS_BYTES_MAX,
   WAITING_MESSAGE_COST_BYTES,
+  WAITING_PUBLISHERS_MAX,
 } from '../src/limits.js';
 import { behaviours, type MessageSocket } from '../src/native/messages.js';
 import type { HttpResponse } from '../src/native/uws.js';
@@ -134,30 +135,35 @@ function setUp(mayPublish?: RightToPublish, endCork = outsideOfOne) {
       void readers.open!(fake as never);
     },
   };
-  messages.open(
-    { ...exchangeOf(response), endCork },
-    {
-      channels: ['c'],
-      position: { kind: 'latest' } as never,
-      owner: NOBODY,
-      key: '',
-      subprotocol: '',
-      headers: [],
-      context: { readers: 'readers', publishers: 'publishers' },
-      mayPublish,
-      source: 'key:publish',
-    },
-  );
-  const socket = fake!;
-  const native = socket as unknown as MessageSocket;
-  const receive = (text: string): void => {
-    const bytes = Buffer.from(text);
-    messages.received(
-      native,
-      bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length),
-      false,
+  const open = () => {
+    messages.open(
+      { ...exchangeOf(response), endCork },
+      {
+        channels: ['c'],
+        position: { kind: 'latest' } as never,
+        owner: NOBODY,
+        key: '',
+        subprotocol: '',
+        headers: [],
+        context: { readers: 'readers', publishers: 'publishers' },
+        mayPublish,
+        source: 'key:publish',
+      },
     );
+    const socket = fake!;
+    const native = socket as unknown as MessageSocket;
+    const receive = (text: string): void => {
+      const bytes = Buffer.from(text);
+      messages.received(
+        native,
+        bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length),
+        false,
+      );
+    };
+    const close = (): void => readers.close!(native, 1006, new ArrayBuffer(0));
+    return { socket, native, receive, close };
   };
+  const { socket, native, receive, close } = open();
   const errors = (): string[] =>
     socket.sent.flatMap((line) =>
       line.startsWith('{"error"')
@@ -165,9 +171,9 @@ function setUp(mayPublish?: RightToPublish, endCork = outsideOfOne) {
         : [],
     );
   const oks = (): string[] => socket.sent.filter((line) => line.startsWith('{"ok"'));
-  const close = (): void => readers.close!(native, 1006, new ArrayBuffer(0));
   return {
     messages,
+    open,
     joins: () => joined,
     counters,
     held,
@@ -344,6 +350,34 @@ describe('publishes', () => {
     await turn();
     expect([submitted.length, oks()]).toEqual([1, []]);
     expect(counters.publish_requests_total).toBe(1);
+  });
+
+  test('that wait for a program that never answers give up their places when their sockets close', async () => {
+    const answers: { resolve: () => void; reject: (error: Error) => void }[] = [];
+    const { open, receive, submitted, errors, held, counters, reported } = setUp(
+      () => new Promise((resolve, reject) => answers.push({ resolve, reject })),
+    );
+    const waiting = Array.from({ length: WAITING_PUBLISHERS_MAX }, open);
+    for (const socket of waiting) socket.receive(publish(1));
+    receive(publish(2));
+    await turn();
+    expect([answers.length, errors()]).toEqual([WAITING_PUBLISHERS_MAX, ['HOLDLINE_PUBLISH_BUSY']]);
+    for (const { close } of waiting) close();
+    await turn();
+    expect([held.publishes, counters.messages_withdrawn_total]).toEqual([0, waiting.length]);
+    receive(publish(3));
+    await turn();
+    answers.pop()!.resolve();
+    await turn();
+    expect(submitted.map(({ data }) => data)).toEqual(['3']);
+    // What a program answers after all publishes nothing; its faults are told.
+    answers.pop()!.resolve();
+    const fault = new Error('database');
+    answers.pop()!.reject(fault);
+    answers.pop()!.reject(new HoldlineError('HOLDLINE_FORBIDDEN', 'no'));
+    await turn();
+    expect([submitted.length, reported]).toEqual([1, [fault]]);
+    expect([errors().length, counters.messages_refused_total]).toEqual([1, 1]);
   });
 
   test('that end in an error when their socket is gone are no refusals: nobody is told', async () => {

@@ -471,6 +471,10 @@ describe('a gap', () => {
     expect(idsIn(all)).toEqual([2, 4]);
     const first = fake.poll('a,b', after(1));
     expect(first.text).toBe('{"gap":{"after":1,"before":4},"id":2,"channel":"a","data":"two"}');
+    // Again until the position is past it: that is an id, and cannot say what was told.
+    const second = fake.poll('a,b', after(2));
+    expect(second.text).toBe('{"gap":{"after":2,"before":4},"id":4,"channel":"b","data":"four"}');
+    expect(fake.poll('a,b', after(4)).text).toBeUndefined();
   });
 
   test.each<[string, number, Position]>([

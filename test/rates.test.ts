@@ -209,4 +209,15 @@ describe('places', () => {
     clock.pass(334);
     expect(refusalOf(() => paced.checkLine(NOBODY))).toBeUndefined();
   });
+
+  test('who asks whether a line may be opened is told the same, and takes none', () => {
+    const paced = places({ acceptRate: 1 });
+    for (let i = 0; i < 5; i++) expect(refusalOf(() => paced.askLine(NOBODY))).toBeUndefined();
+    paced.checkLine(NOBODY);
+    expect(refusalOf(() => paced.askLine(NOBODY))?.code).toBe('HOLDLINE_ACCEPT_RATE');
+    clock.pass(1000);
+    expect(refusalOf(() => paced.askLine(NOBODY))).toBeUndefined();
+    world.open = 100;
+    expect(refusalOf(() => paced.askLine(NOBODY))?.code).toBe('HOLDLINE_LINES_FULL');
+  });
 });

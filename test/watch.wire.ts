@@ -220,8 +220,11 @@ describe.concurrent('who may', () => {
     const connection = await RawConnection.open(port);
     open.push({ close: () => connection.destroy() });
     connection.send(handshakeBytes(port, '/-/watch', { Authorization: 'Bearer ops' }));
-    await connection.waitFor('the refusal', () => connection.text.includes('BAD_HANDSHAKE'));
-    expect(connection.text).toMatch(/^HTTP\/1.1 426 /);
+    await connection.waitFor('the refusal', () => connection.text.endsWith('}}'));
+    // To ask for an upgrade (426) would have the client try it again.
+    expect(connection.text).toMatch(/^HTTP\/1.1 404 /);
+    expect(connection.text).not.toMatch(/\r\n(?:Upgrade|Sec-WebSocket-Version):/i);
+    expect(connection.text).toContain('HOLDLINE_NOT_FOUND","message":"there is no WebSocket at');
     const answer = await ask(port, '/-/watch?clients=fetch', { Authorization: 'Bearer ops' });
     expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_QUERY']);
   });

@@ -153,6 +153,21 @@ describe('handshake', () => {
     ]).toEqual([1, 0]);
   });
 
+  test.each(['Upgrade', 'Upgrade, close', 'close'])(
+    'a refusal of one with Connection: %s has one field of that name',
+    async (asked) => {
+      const connection = await RawConnection.open(shared().port);
+      onTestFinished(() => connection.destroy());
+      const headers = { Connection: asked, 'Sec-WebSocket-Version': '8' };
+      connection.send(handshakeBytes(shared().port, '/c', headers));
+      await connection.waitFor('the refusal', () => /\}\}\s*$/.test(connection.text));
+      expect(connection.text).toMatch(/^HTTP\/1\.1 426 /);
+      expect(connection.text.match(/\r\nConnection: [^\r]*/gi)).toEqual([
+        `\r\nConnection: ${asked === 'Upgrade' ? 'Upgrade' : 'Upgrade, close'}`,
+      ]);
+    },
+  );
+
   test.each([
     ['a foreign Origin', '/c', { Origin: 'https://evil.example' }, 403, 'HOLDLINE_CROSS_SITE'],
     ['an opaque Origin', '/c', { Origin: 'null' }, 403, 'HOLDLINE_CROSS_SITE'],

@@ -300,6 +300,14 @@ export class Channels {
     return channel;
   }
 
+  /** False where {@link placeForLine} would be undefined for one of the names (distinct). */
+  hasPlaceForLine(names: readonly string[]): boolean {
+    const unknown = names.filter((name) => !this.#byName.has(name)).length;
+    if (this.#ofReadersCount + unknown <= this.#ofReadersMax) return true;
+    this.#counters.reader_channels_refused_total++;
+    return false;
+  }
+
   /**
    * The channel of that name for a line, made on first need. Nothing is forgotten for it: undefined
    * at the bound.

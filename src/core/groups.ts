@@ -108,14 +108,16 @@ export class Groups {
       const channel = this.#channels.placeForLine(name);
       if (channel === undefined) {
         for (const placed of channels) this.#channels.released(placed);
-        throw new HoldlineError(
-          'HOLDLINE_CHANNELS_FULL',
-          `${READER_CHANNELS_MAX} channels already have lines and no events; subscribe to a channel with events or try again later`,
-        );
+        throw channelsFull();
       }
       channels.push(channel);
     }
     return channels;
+  }
+
+  /** Throws HOLDLINE_CHANNELS_FULL where a group of `names` (distinct) could not be made. */
+  checkPlaces(names: readonly string[]): void {
+    if (!this.#channels.hasPlaceForLine(names)) throw channelsFull();
   }
 
   /** Takes the group out of reach of events; nothing happens if it is out already. */
@@ -164,4 +166,11 @@ export class Groups {
       this.#ending.shift();
     }
   };
+}
+
+function channelsFull(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_CHANNELS_FULL',
+    `${READER_CHANNELS_MAX} channels already have lines and no events; subscribe to a channel with events or try again later`,
+  );
 }

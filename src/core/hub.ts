@@ -490,6 +490,11 @@ export class Hub<Socket> {
     return this.#past?.ready(names, position, asksDeleted);
   }
 
+  /** Throws HOLDLINE_CHANNELS_FULL where {@link join} on `names` would. Makes no channel. */
+  checkPlaces(names: readonly string[]): void {
+    this.#groups.checkPlaces(names);
+  }
+
   /** Where a line on `names` would start now. */
   startOf(names: readonly string[], position: Position): Start {
     return startOf(this.channels.setOf(names), position, this.#progress);

@@ -11,7 +11,8 @@ export type Body = string | Uint8Array | undefined;
  * writes after a value is the last of the head or, counted, of the body.
  * native-notes/closing-answers.md
  *
- * `body` is text: the counted line break would follow the end of any other.
+ * `body` is text: the counted line break would follow the end of any other. `connection` is the
+ * value of that field, which names `close`.
  *
  * With `isAtOnce` it leaves within the call: bytes that are parsed before the cork is flushed may
  * close the connection, which drops the cork.
@@ -19,15 +20,16 @@ export type Body = string | Uint8Array | undefined;
 export function writeClosing(
   response: HttpResponse,
   body: Body,
+  connection: string,
   isHead: boolean,
   isAtOnce: boolean,
 ): void {
   response.writeHeader('Date', new Date().toUTCString());
   if (body === undefined) {
-    response.writeHeader('Connection', 'close\r\n');
+    response.writeHeader('Connection', `${connection}\r\n`);
     return;
   }
-  response.writeHeader('Connection', 'close');
+  response.writeHeader('Connection', connection);
   if (isHead) {
     response.writeHeader('Content-Length', `${Buffer.byteLength(body)}\r\n`);
     return;

@@ -324,7 +324,7 @@ export class Exchange implements PendingAnswer, Refusable {
     this.#isAnswered = true;
     this.response.cork(() => {
       writeHead();
-      this.#endBodiless(undefined);
+      this.#endBodiless(undefined, undefined);
     });
   }
 
@@ -418,10 +418,15 @@ export class Exchange implements PendingAnswer, Refusable {
     response.cork(() => {
       writeAnswerHead(response, status, contentType);
       for (const [name, value] of this.headers) response.writeHeader(name, value);
-      for (const [name, value] of extra) response.writeHeader(name, value);
-      if (body === undefined || this.isHead) this.#endBodiless(body);
-      else if (this.#closes && !isLarge) this.#endClosing(body);
-      else this.#writeBody(body);
+      let connection: string | undefined;
+      for (const [name, value] of extra) {
+        // What closes the connection says so in the same field.
+        if (name === 'Connection') connection = value;
+        else response.writeHeader(name, value);
+      }
+      if (body === undefined || this.isHead) this.#endBodiless(body, connection);
+      else if (this.#closes && !isLarge) this.#endClosing(body, connection);
+      else this.#writeBody(body, connection);
     });
   }
 
@@ -434,11 +439,12 @@ export class Exchange implements PendingAnswer, Refusable {
    * took the answer, and a client that never reads would fill the memory. The length is a header,
    * because as an argument it would leave the answer open. native-notes/head-and-empty-bodies.md
    */
-  #endBodiless(body: Body): void {
+  #endBodiless(body: Body, connection: string | undefined): void {
     if (this.#mustClose || Math.random() * BODILESS_ANSWERS_PER_CLOSE < 1) {
-      this.#endClosing(body);
+      this.#endClosing(body, connection);
       return;
     }
+    if (connection !== undefined) this.response.writeHeader('Connection', connection);
     if (body !== undefined)
       this.response.writeHeader('Content-Length', String(Buffer.byteLength(body)));
     this.response.endWithoutBody();
@@ -450,9 +456,10 @@ export class Exchange implements PendingAnswer, Refusable {
    * Checking whether the socket took a small answer costs 1.2 µs, so only some answers are checked:
    * anything unsent from earlier ones stops the next that is.
    */
-  #writeBody(body: string | Uint8Array): void {
+  #writeBody(body: string | Uint8Array, connection: string | undefined): void {
     const { response } = this;
-    if (this.#mustClose) response.writeHeader('Connection', 'close');
+    if (this.#mustClose) response.writeHeader('Connection', closing(connection));
+    else if (connection !== undefined) response.writeHeader('Connection', connection);
     const size = Buffer.byteLength(body);
     if (size <= SMALL_ANSWER_BYTES_MAX && Math.random() * SMALL_ANSWERS_PER_CHECK >= 1) {
       response.end(body);
@@ -489,11 +496,11 @@ export class Exchange implements PendingAnswer, Refusable {
    * the connection, and the client might not read the answer: so the rest of a body is read first,
    * for at most CLOSE_LINGER_MS_MAX.
    */
-  #endClosing(body: Body): void {
+  #endClosing(body: Body, connection: string | undefined): void {
     this.watch();
     this.#closes = true;
     const isAtOnce = (this.isChunked && !this.isBodyAlone) || this.#isUncertain;
-    writeClosing(this.response, body, this.isHead, isAtOnce);
+    writeClosing(this.response, body, closing(connection), this.isHead, isAtOnce);
     if (!this.#hasBody || this.#bodyCame) this.#complete();
     else setTimeout(() => this.closeSocket(), CLOSE_LINGER_MS_MAX).unref();
   }
@@ -525,6 +532,11 @@ export class Exchange implements PendingAnswer, Refusable {
 }
 
 function nothing(): void {}
+
+/** The field Connection of an answer that closes, with what else it lists. */
+function closing(connection: string | undefined): string {
+  return connection === undefined ? 'close' : `${connection}, close`;
+}
 
 /**
  * True if `close` is in the list (RFC 9110, 7.6.1); uWebSockets recognises `close` only as the

@@ -56,6 +56,11 @@ export interface Grant {
   readonly endsAtMs: number;
 }
 
+/** True where the end of a grant is that of its ticket. */
+export function endsWithTicket({ rights, endsAtMs }: Grant): boolean {
+  return rights.credential.startsWith('ticket:') && endsAtMs === rights.expiresAtMs;
+}
+
 /**
  * The Host of a server without keys: any other name that resolves here may belong to a page that
  * uses DNS rebinding.
@@ -274,14 +279,20 @@ export class Guard {
    * Throws if a grant is worth nothing any more: time has passed since it was given, in which its
    * user may have been revoked.
    */
-  checkGrant({ rights, user, endsAtMs }: Grant): void {
+  checkGrant(grant: Grant): void {
+    const { rights, user, endsAtMs } = grant;
     if (rights.issuedAtMs !== undefined) {
       this.#revocations.check(rights);
       // The program may know the user by another name.
       if (user !== rights.user) this.#revocations.check({ ...rights, user });
     }
-    if (endsAtMs !== Infinity && endsAtMs <= Date.now())
-      throw new BadCredential('the credential of this request has expired', { isExpired: true });
+    if (endsAtMs === Infinity || endsAtMs > Date.now()) return;
+    const isTicket = endsWithTicket(grant);
+    const what = isTicket ? 'ticket' : 'credential';
+    throw new BadCredential(`the ${what} of this request has expired`, {
+      isExpired: true,
+      isTicket,
+    });
   }
 
   /**

@@ -65,6 +65,12 @@ export class Places {
    * HOLDLINE_MEMORY_FULL or HOLDLINE_ACCEPT_RATE.
    */
   checkLine(comer: Comer): void {
+    this.askLine(comer);
+    this.#newLines?.take(this.#parts.clock.nowMs());
+  }
+
+  /** Whether a line might be opened in this turn: throws what {@link checkLine} does. */
+  askLine(comer: Comer): void {
     this.#checkRoom(comer);
     this.#checkPace();
   }
@@ -123,7 +129,7 @@ export class Places {
 
   #checkPace(): void {
     const { clock, counters } = this.#parts;
-    if (this.#newLines === undefined || this.#newLines.take(clock.nowMs()) === 0) return;
+    if (this.#newLines === undefined || this.#newLines.waitMs(clock.nowMs()) === 0) return;
     counters.lines_refused_rate_total++;
     throw new HoldlineError(
       'HOLDLINE_ACCEPT_RATE',

@@ -16,13 +16,17 @@ export class TokenBucket {
     this.#fullAtMs = nowMs;
   }
 
+  /** The ms until one will be there; 0 if one is. */
+  waitMs(nowMs: number): number {
+    const waitMs = this.#fullAtMs - nowMs - this.#leewayMs;
+    return Math.max(0, Math.ceil(waitMs));
+  }
+
   /** Takes one if one is there; returns 0 then, otherwise the ms until one will be. */
   take(nowMs: number): number {
-    const fullAtMs = Math.max(this.#fullAtMs, nowMs);
-    const waitMs = fullAtMs - nowMs - this.#leewayMs;
-    if (waitMs > 0) return Math.ceil(waitMs);
-    this.#fullAtMs = fullAtMs + this.#intervalMs;
-    return 0;
+    const waitMs = this.waitMs(nowMs);
+    if (waitMs === 0) this.owe(1, nowMs);
+    return waitMs;
   }
 
   /** Takes `count` more, whether they are there or not. */

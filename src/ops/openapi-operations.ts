@@ -127,7 +127,7 @@ const watchCounts: Json = {
     },
     ...refusals(ANY_REQUEST, RIGHTS, [
       'HOLDLINE_BAD_QUERY',
-      'HOLDLINE_BAD_HANDSHAKE',
+      'HOLDLINE_NOT_FOUND',
       'HOLDLINE_DRAINING',
       'HOLDLINE_WATCHERS_FULL',
     ]),

@@ -29,6 +29,7 @@ import { PublishRates } from '../http/publish-rates.js';
 import { Refusals } from '../http/refusals.js';
 import { FAULT_LOG_MS, SPARE_SOCKETS_MAX } from '../limits.js';
 import { KeptRevocations } from '../log/kept-revocations.js';
+import { LogLoss } from '../log/log-loss.js';
 import { keepRulesOf, makeLog } from '../log/make-log.js';
 import { streamWriteBytesMax } from '../native/builds.js';
 import type { CertificateFiles } from '../native/certificate.js';
@@ -140,7 +141,12 @@ function makeServer(
   );
   const log = makeOwnLog(settings, SYSTEM_CLOCK, counters, {
     // What a log says in its own words is for an operator, and no fault of the server.
-    report: (error) => (error instanceof HoldlineError ? tellOfLog(error.message) : report(error)),
+    report(error) {
+      if (!(error instanceof HoldlineError)) report(error);
+      // A fault often comes right before a loss, which would be left out behind it.
+      else if (error instanceof LogLoss) warn(error.message);
+      else tellOfLog(error.message);
+    },
     check: (event) => checkForeign(event, maxEventBytes),
   });
   const held = makeHeldBytes();

@@ -27,6 +27,7 @@ import {
   withoutMark,
   type PublishRequest,
 } from './publish.js';
+import { whileReserved } from './while-reserved.js';
 
 /** Stands for the channel in the scope of an idempotency key; no channel has a name like it. */
 const SCOPE = '/-/publish';
@@ -39,7 +40,7 @@ export interface NamedBatchParts {
     'checkGrant' | 'checkHost' | 'mayPublishAll' | 'mayPublishSome' | 'origins'
   >;
   readonly idempotency: Pick<Idempotency, 'once'>;
-  readonly exchanges: Pick<Exchanges, 'ended'>;
+  readonly exchanges: Pick<Exchanges, 'ended' | 'report'>;
   readonly counters: Counters;
   readonly rates: Pick<PublishRates, 'isOn' | 'published' | 'take'>;
 }
@@ -83,7 +84,7 @@ export class NamedBatchPublishing {
     request: PublishRequest,
     asking: Soon<Rights>,
   ): Promise<void> {
-    const { hub, guard, counters, rates } = this.#parts;
+    const { hub, guard, counters, rates, exchanges } = this.#parts;
     const { contentLength, key } = request;
     const network = rates.isOn ? exchange.client.network : '';
     // Whose a token is may not be known yet.
@@ -100,9 +101,10 @@ export class NamedBatchPublishing {
       reservation.grow(QUEUED_EVENT_BYTES * lineCountOf(body));
       const events = await hub.batches.read(() => this.#read(body));
       if (exchange.gone) return;
-      const grant = await guard.mayPublishAll(head, rights, channelsOf(events));
-      // Nothing is published for a client that left while the program decided.
-      if (exchange.gone) return;
+      const asked = guard.mayPublishAll(head, rights, channelsOf(events));
+      const isAsked = asked instanceof Promise;
+      // Rejects when the client leaves: nothing is published for it, and its batch is not kept.
+      const grant = isAsked ? await whileReserved(asked, reservation, exchanges.report) : asked;
       const requestKey =
         key === undefined
           ? undefined

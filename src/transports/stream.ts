@@ -105,7 +105,7 @@ export function writeStreamHead(
 
 type StreamHub = Pick<
   Hub<HttpResponse>,
-  'drained' | 'isDeleted' | 'join' | 'left' | 'startOf' | 'stalled'
+  'checkPlaces' | 'drained' | 'isDeleted' | 'join' | 'left' | 'startOf' | 'stalled'
 >;
 
 function transportOf({ mode }: StreamRequest): 'sse' | 'ndjson' {
@@ -121,12 +121,16 @@ function isOver(hub: StreamHub, { channels, mode }: StreamRequest): boolean {
   return mode.transport === 'sse' && hub.isDeleted(channels);
 }
 
-/** Answers a HEAD with the head of a GET, and closes, because there is no length to send. */
+/**
+ * Answers a HEAD with the head of a GET, and closes, because there is no length to send. Throws
+ * what {@link openStream} throws.
+ */
 export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: StreamRequest): void {
   if (isOver(hub, request)) {
     exchange.answerNothing([['Vary', VARIES_BY]]);
     return;
   }
+  hub.checkPlaces(request.channels);
   const { continuesAfter } = hub.startOf(request.channels, request.position);
   exchange.answerHead(() =>
     writeStreamHead(exchange, transportOf(request), fieldsOf(request, continuesAfter)),

@@ -9,7 +9,7 @@ import { clientKindOf, type ClientKind } from '../http/client-kind.js';
 import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import { acceptsGzip } from '../http/content-coding.js';
 import type { FailedKeys } from '../http/failed-keys.js';
-import type { Grant, Guard } from '../http/guard.js';
+import { endsWithTicket, type Grant, type Guard } from '../http/guard.js';
 import { isListed, type Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
 import type { Places } from '../http/places.js';
@@ -128,7 +128,11 @@ export class Subscribing {
           exchange,
           grant,
           position,
-          (ready) => answerStreamHead(this.#parts.hub, exchange, { ...stream, position: ready }),
+          (ready) => {
+            checkHolding(exchanges);
+            places.askLine(owner);
+            answerStreamHead(this.#parts.hub, exchange, { ...stream, position: ready });
+          },
           { isEventStream },
         );
       }
@@ -305,9 +309,10 @@ function rethrow(error: unknown): never {
 }
 
 /** Whose a line is, by what it was granted, and where it comes from. */
-function ownerOf({ rights, user, endsAtMs }: Grant, { group, shown }: ClientAddress): Owner {
+function ownerOf(grant: Grant, { group, shown }: ClientAddress): Owner {
+  const { rights, user, endsAtMs } = grant;
   const from = { address: group, shownAddress: shown, credentialUser: rights.user };
   if (user === undefined && endsAtMs === Infinity) return { ...NOBODY, ...from };
-  const isTicket = rights.credential.startsWith('ticket:') && endsAtMs === rights.expiresAtMs;
-  return { user, ...from, endsAtMs, endsWith: isTicket ? 'ticket-expired' : 'expired' };
+  const endsWith = endsWithTicket(grant) ? 'ticket-expired' : 'expired';
+  return { user, ...from, endsAtMs, endsWith };
 }

@@ -26,7 +26,7 @@ export interface WatchingParts {
 /**
  * Opens the stream, at once for a key and later for a token. Throws or rejects with
  * HOLDLINE_UNAUTHORIZED, HOLDLINE_FORBIDDEN, HOLDLINE_REVOKED, HOLDLINE_BAD_QUERY,
- * HOLDLINE_BAD_HANDSHAKE, HOLDLINE_TOKEN_KEYS_UNAVAILABLE, HOLDLINE_DRAINING and
+ * HOLDLINE_NOT_FOUND, HOLDLINE_TOKEN_KEYS_UNAVAILABLE, HOLDLINE_DRAINING and
  * HOLDLINE_WATCHERS_FULL; an EventSource is answered the last three with 200, `retry` and the end
  * of the stream.
  */
@@ -64,8 +64,9 @@ function opener(
   query.checkNamesAmong(['client']);
   const transport = negotiate(head.get('upgrade'), head.get('accept'), false);
   if (transport === 'websocket') {
+    // Not 426: that would ask for the upgrade again.
     throw new HoldlineError(
-      'HOLDLINE_BAD_HANDSHAKE',
+      'HOLDLINE_NOT_FOUND',
       'there is no WebSocket at /-/watch; ask for it as an event stream or as application/x-ndjson',
     );
   }

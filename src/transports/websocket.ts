@@ -37,6 +37,7 @@ import type { PublishRates } from '../http/publish-rates.js';
 import type { Refusals } from '../http/refusals.js';
 import { MessageAnswers, type RefusedMessages } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
+import { whileReserved } from './while-reserved.js';
 
 /** A checked handshake, and where its line starts. */
 export interface MessagesRequest {
@@ -317,7 +318,7 @@ export class Messages implements MessageHandler {
     const { ref, event, reservation } = publish;
     try {
       if (typeof mayPublish === 'function') {
-        await this.#ask(() => mayPublish(event.channel));
+        await this.#ask(() => mayPublish(event.channel), reservation);
         this.#hub.admit(event.channel, reservation);
       }
       checkPublishing(this);
@@ -339,9 +340,10 @@ export class Messages implements MessageHandler {
 
   /**
    * Asks whether a client may publish, for at most WAITING_PUBLISHERS_MAX publishes at a time.
-   * Rejects with the refusal.
+   * Rejects with the refusal, and when the publish is withdrawn: a program that never answers keeps
+   * neither a place nor an event of a client that left.
    */
-  async #ask(mayPublish: () => void | Promise<void>): Promise<void> {
+  async #ask(mayPublish: () => void | Promise<void>, reservation: Reservation): Promise<void> {
     if (this.#asking >= WAITING_PUBLISHERS_MAX) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
@@ -350,7 +352,8 @@ export class Messages implements MessageHandler {
     }
     this.#asking++;
     try {
-      await mayPublish();
+      const asked = mayPublish();
+      if (asked !== undefined) await whileReserved(asked, reservation, this.#options.report);
     } finally {
       this.#asking--;
     }

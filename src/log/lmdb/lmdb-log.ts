@@ -21,6 +21,7 @@ import { HoldlineError } from '../../errors.js';
 import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX, LOG_SILENT_MS_MAX } from '../../limits.js';
 import { firstIdAt } from '../first-id.js';
 import { KeptReceipts } from '../kept-receipts.js';
+import { LogLoss } from '../log-loss.js';
 import { badDirectory } from './bad-log.js';
 import { lockDirectory } from './lock.js';
 import { makeDirectory } from './make-directory.js';
@@ -268,6 +269,10 @@ export class LmdbLog implements EventLog {
         return;
       case 'fault':
         this.#fault(message.words);
+        return;
+      case 'lost':
+        this.#options.counters.log_entries_lost_total += message.entries;
+        this.#options.report(new LogLoss(message.words));
         return;
       case 'closed':
         this.#hearClosed?.();

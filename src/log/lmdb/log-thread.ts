@@ -300,7 +300,8 @@ export class LogThread {
     if (lost === 0) return;
     this.#isLeaseLost = true;
     this.#tell({
-      kind: 'fault',
+      kind: 'lost',
+      entries: lost,
       words: `${lost} entries that were acknowledged (--durability async) are lost: the log could not be written until its end: ${reasonOf(error)}`,
     });
   }

@@ -123,6 +123,8 @@ export type FromThread =
   | { readonly kind: 'figures'; readonly figures: LogFigures }
   /** A fault that nobody waits for. */
   | { readonly kind: 'fault'; readonly words: string }
+  /** So many entries that were acknowledged are not kept. */
+  | { readonly kind: 'lost'; readonly entries: number; readonly words: string }
   | { readonly kind: 'closed' };
 
 /** The error that a failure in the thread is for who waits. */

@@ -29,6 +29,7 @@ import {
 } from '../../limits.js';
 import { firstIdAt } from '../first-id.js';
 import { KeptReceipts } from '../kept-receipts.js';
+import { LogLoss } from '../log-loss.js';
 import { Appends } from './appends.js';
 import { Arrivals } from './arrivals.js';
 import { connectTo, type Connection } from './connection.js';
@@ -397,7 +398,8 @@ export class NatsLog implements EventLog {
   /** Somebody deleted the stream: a new one starts above all ids that were given. */
   async #makeAgain(manager: JetStreamManager): Promise<void> {
     const { clock, stream } = this.#options;
-    this.#report(`the stream ${stream} is gone, with all that it kept; it is made again`);
+    const words = `the stream ${stream} is gone, with all that it kept; it is made again`;
+    this.#options.report(new LogLoss(words));
     this.#opened?.marks.forget();
     const firstId = Math.max(firstIdAt(clock.wallMs()), this.lastId() + 1);
     const info = await openStream(manager, this.#options, firstId, clock);
