@@ -28,6 +28,7 @@ import {
   type Head,
 } from '../src/tools/load/clients/http.js';
 import { loadHelp, mixOf, parseLoadOptions } from '../src/tools/load/options.js';
+import { roleOf } from '../src/tools/load/clients/mix.js';
 import { Run } from '../src/tools/load/run/run.js';
 import { ServerFrameReader } from '../src/tools/load/clients/websocket-client.js';
 import { Random } from './support/random.js';
@@ -214,6 +215,16 @@ describe('options', () => {
       ['--stalled', '100%'],
       '--stalled and --slow-readers: together they are all clients or more, and what those miss does not count, so leave some others',
     ],
+    ...[
+      ['--connections', '1', '--stalled', '1%'],
+      ['--connections', '2', '--stalled', '1%', '--slow-readers', '1%:8KiB/s'],
+    ].map(
+      (args) =>
+        [
+          args,
+          `--connections: with ${args[1]!}, all are those of --stalled and --slow-readers, each of which is at least one, and what those miss does not count; use more connections`,
+        ] as [string[], string],
+    ),
     [
       ['--transport', 'long-poll', '--check', '1%'],
       '--check: every answer to a poll is read anyway, so leave it out with --transport long-poll',
@@ -278,6 +289,35 @@ describe('options', () => {
     expect(() => parse(['--connections', '1', '--rate', '100000', '--duration', '1h'])).toThrow(
       /with 360000000 events .* the record of what arrived/,
     );
+  });
+
+  it('leave at least one client that reads normally, or are refused', () => {
+    for (let connections = 1; connections <= 40; connections++) {
+      for (const [stalled, slow] of [
+        [1, 0],
+        [50, 0],
+        [34, 33],
+        [98, 1],
+        [10, 85],
+      ] as const) {
+        const args = ['--connections', String(connections), '--stalled', `${stalled}%`];
+        if (slow > 0) args.push('--slow-readers', `${slow}%:8KiB/s`);
+        const mix = {
+          stalledShare: stalled / 100,
+          slowShare: slow / 100,
+          slowBytesPerSecond: 8192,
+          reconnectsPerMinute: 0,
+        };
+        const rows = Array.from({ length: connections }, (_, row) => roleOf(mix, row));
+        const isRefused = !rows.includes('normal');
+        if (isRefused) expect(() => parse(args)).toThrow('--connections: with');
+        else
+          expect(mixOf(parse(args).values)).toEqual({
+            ...mix,
+            slowBytesPerSecond: slow > 0 ? 8192 : 0,
+          });
+      }
+    }
   });
 
   it('say how the clients behave', () => {
