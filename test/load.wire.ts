@@ -444,6 +444,27 @@ describe.concurrent('a server that errs', () => {
     expect(stderr).toContain('holdline: 5 events were refused: 503 HOLDLINE_PUBLISH_BUSY: later\n');
   });
 
+  test.each([
+    [504, '504 HOLDLINE_OUTCOME_UNKNOWN: who knows'],
+    [502, '502 HOLDLINE_OUTCOME_UNKNOWN: who knows'],
+  ])('that does not know of some publishes, %i, is loaded to the end', async (code, told) => {
+    let publishes = 0;
+    const url = await fakeServer({
+      publish: (_id, response) => {
+        if (++publishes % 4 !== 0) return false;
+        response.statusCode = code;
+        response.end('{"error":{"code":"HOLDLINE_OUTCOME_UNKNOWN","message":"who knows"}}');
+        return true;
+      },
+    });
+    const { status, report, stderr } = await load(['--url', url, ...SMALL]);
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, gaveUp: null, published: 15, expected: 60, delivered: 60 },
+    });
+    expect(stderr).toContain(`holdline: 5 events may not have been published: ${told}\n`);
+  });
+
   test('that takes nothing at all is no success', async () => {
     const url = await fakeServer({
       publish: (_id, response) => (response.writeHead(429).end(), true),
