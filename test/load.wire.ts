@@ -531,6 +531,26 @@ describe.concurrent('a server that errs', () => {
     },
   );
 
+  test.each(['2147484', '1e9', 'Infinity'])(
+    'that refuses a poll for %s s is not asked again at once',
+    async (seconds) => {
+      let refused = 0;
+      const url = await fakeServer({
+        poll: (request, response) => {
+          if (!request.url!.includes('since=')) return false;
+          refused++;
+          response.writeHead(503, { 'Retry-After': seconds, 'Content-Length': 0 }).end();
+          return true;
+        },
+      });
+      const args = words(
+        '--transport short-poll --poll-interval 100ms --connections 1 --rate 1 --duration 1s',
+      );
+      await load(['--url', url, ...args]);
+      expect(refused).toBe(1);
+    },
+  );
+
   test('that refuses without a length is told with its status', async () => {
     const server = createServer((request, response) => {
       const refuse = (): void => {

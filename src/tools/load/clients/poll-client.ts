@@ -20,6 +20,9 @@ const WAIT_SECONDS = 25;
 /** How long a client that was refused for now waits when the answer does not say how long. */
 const RETRY_MS = 1000;
 
+/** A longer timer would end at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 /**
  * The pause grows by so much with each connection in a row that is lost without an answer; so many
  * may be lost.
@@ -113,7 +116,7 @@ export class PollClient extends Client {
     }
     this.shared.tally.refusedPolls++;
     const seconds = Number(head.headers.get('retry-after') ?? Number.NaN);
-    this.#later(seconds > 0 ? seconds * 1000 : RETRY_MS);
+    this.#later(seconds > 0 ? Math.min(seconds * 1000, TIMER_MS_MAX) : RETRY_MS);
   }
 
   /**
