@@ -755,6 +755,19 @@ describe('a reader of answers', () => {
   });
 
   it.each([
+    '{"error":"Unauthorized","path":"/x"}',
+    '{"error":{"code":7,"reason":"no"}}',
+    '{"error":{"message":"no"}}',
+    '{"error":null}',
+    '[]',
+    'null',
+  ])('tells a refusal of another make, %s, as it came', (text) => {
+    expect(refusalText({ status: 401, headers: new Headers('') }, Buffer.from(text))).toBe(
+      `401: ${text}`,
+    );
+  });
+
+  it.each([
     ['no HTTP', 'SSH-2.0-x\r\n\r\n', /^this is not HTTP\/1\.1: "SSH-2\.0-x"/],
     [
       'a head without end',
