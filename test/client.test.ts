@@ -712,6 +712,18 @@ describe('a poll', () => {
     ]);
   });
 
+  it.each([[{}], [[]], [null], ['id'], [7], [[{}]], [{ error: 'login' }]])(
+    'that something between answers with %j is none: it is asked later and later',
+    async (body) => {
+      const { told, poll } = await polling(4);
+      poll.answer(200, body);
+      for (const ms of [3000, 6000, 12_000]) (await requestAfter(ms)).answer(200, body);
+      const again = await requestAfter(24_000);
+      expect(again.query('last_event_id')).toBe('4');
+      expect(told).toEqual(['open long-poll', 'error 0', 'error 0', 'error 0', 'error 0']);
+    },
+  );
+
   it('is not repeated without pause when something answers it at once', async () => {
     const { poll } = await polling(4);
     poll.nothing(4);

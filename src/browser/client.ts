@@ -284,12 +284,12 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       } else if (!TEMPORARY.test(String(status))) {
         // The server refuses with JSON; anything else comes from something between.
         if (
-          this.#options.transport !== 'sse' &&
-          status !== 204 &&
-          (status < 400 || !type.startsWith('application/json'))
+          this.#options.transport === 'sse' ||
+          status === 204 ||
+          (status >= 400 && type.startsWith('application/json'))
         )
-          return 2;
-        this.#fail();
+          this.#fail();
+        else return 2;
       }
     } catch {
       // The network or the timer; the next line tells which.
@@ -352,10 +352,10 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     const { status, headers } = response;
     if (status === 200) {
       const body = await response.text();
-      const envelopes = JSON.parse(body) as Envelope[];
+      // JSON of something between.
+      if (!(JSON.parse(body) as readonly Envelope[])[0]?.id) return false;
       this.#open('long-poll');
-      const texts = textsIn(body);
-      envelopes.forEach((envelope, i) => this.#take(envelope, texts[i]!));
+      for (const data of textsIn(body)) this.#take(JSON.parse(data) as Envelope, data);
     } else if (status === 204) {
       this.#position = headers.get('Holdline-Position') ?? this.#position;
       this.#open('long-poll');
