@@ -370,7 +370,8 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     parameters: Record<string, unknown>,
     timeoutMs: number,
   ): Promise<Response> {
-    const { since, headers } = this.#options;
+    const { since } = this.#options;
+    const headers = new Headers(this.#options.headers);
     const url = new URL(this.url);
     const query = url.searchParams;
     for (const [name, value] of Object.entries({ ...parameters, since }))
@@ -380,12 +381,15 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       for (const name of new Set(query.keys()))
         if (/^lasteventid$/i.test(name.replace(/[-_]/g, ''))) query.delete(name);
       query.set('last_event_id', this.#position);
+      // It would beat the query.
+      headers.delete('Last-Event-ID');
     }
+    headers.set('Accept', accept);
     this.#retryAfterMs = 0;
     this.#abort = new AbortController();
     this.#later(timeoutMs);
     const response = await fetch(url, {
-      headers: { ...headers, Accept: accept },
+      headers,
       credentials: this.withCredentials ? 'include' : 'same-origin',
       cache: 'no-store',
       signal: this.#abort.signal,
