@@ -592,6 +592,27 @@ describe.each(Object.entries(STREAMS))(
   },
 );
 
+describe('a byte order mark', () => {
+  it('at the beginning of an event stream is no part of it, however it is cut', () => {
+    const shape: EventShape = { run: newRun(), channel: 'c', sizeBytes: 64 };
+    const text = `\uFEFFid: 7\ndata: ${eventData(shape.run, 64).toString()}\n\n`;
+    const bytes = Buffer.from(`${text}${text.slice(1).replace('7', '8')}`);
+    for (const cuts of waysToCut(bytes.length)) {
+      const ids: number[] = [];
+      const nothing = (): void => {};
+      const reader = new EventReader(formatOf(SSE, shape), {
+        event: (id) => void ids.push(id),
+        gap: nothing,
+        ended: nothing,
+        heartbeat: nothing,
+        position: nothing,
+      });
+      feedInPieces((source, start, end) => reader.feed(source, start, end), bytes, cuts);
+      expect(ids).toEqual([7, 8]);
+    }
+  });
+});
+
 describe('an object of a poll', () => {
   it('may tell a gap and an event at once', () => {
     const { told, sink } = teller();
