@@ -24,6 +24,7 @@ import {
   AnswerReader,
   Headers,
   isLast,
+  pathAfter,
   refusalText,
   type Head,
 } from '../src/tools/load/clients/http.js';
@@ -762,6 +763,16 @@ describe('a reader of answers', () => {
     });
     reader.feed(Buffer.from(text), 0, text.length);
     expect(heads.map((head) => isLast(head))).toEqual([expected]);
+  });
+
+  it.each([
+    ['/c', '/c?since=7'],
+    ['/c?id=c&x=a?b', '/c?id=c&x=a?b&since=7'],
+    ['/c?since=0', '/c?since=7'],
+    ['/c?id=c&last_event_id=0&Last-Event-ID=1&LASTEVENTID&x=1', '/c?id=c&x=1&since=7'],
+    ['/c?sincere=1&last=5', '/c?sincere=1&last=5&since=7'],
+  ])('is asked at %s to go on, as %s', (path, wanted) => {
+    expect(pathAfter(path, '7')).toBe(wanted);
   });
 
   it('tells a refusal in words that leave the terminal alone', () => {

@@ -151,6 +151,26 @@ describe('a run', () => {
     },
   );
 
+  it.concurrent.each([
+    ['long-poll', 'last_event_id=0'],
+    ['long-poll', 'x=1&since=0'],
+    ['ws', 'Last-Event-ID=0&x=1'],
+    ['ws', 'since=0'],
+  ])('over %s at a URL with %s goes on where its clients are', async (transport, query) => {
+    const url = `${shared().url}/from-${transport}-${query.length}`;
+    await fetch(url, { method: 'POST', body: 'before' });
+    const herd = transport === 'ws' ? '--herd 300ms' : '';
+    const { status, report } = await load(
+      words(
+        `--url ${url}?${query} --publish-url ${url} --transport ${transport} --connections 5 --rate 20 --duration 1s ${herd}`.trim(),
+      ),
+    );
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 20, delivered: 100 },
+    });
+  });
+
   it('prints a table for people, and takes the key from the environment', async () => {
     const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'hush' });
     const args = words(`--url ${server.url}/c --connections 3 --rate 10 --duration 500ms`);

@@ -271,6 +271,16 @@ export function refusalText({ status }: Head, body: Buffer): string {
   return text === '' ? String(status) : `${status}: ${printable(text.slice(0, 200))}`;
 }
 
+/** A parameter that says where to start, as Holdline reads it. */
+const POSITION = /^(?:since|last[-_]*event[-_]*id)(?:=|$)/i;
+
+/** The path with a position to continue after, in place of any that stands in its query. */
+export function pathAfter(path: string, position: string): string {
+  const [name, query] = path.split(/\?(.*)/s, 2) as [string, string | undefined];
+  const kept = query?.split('&').filter((one) => !POSITION.test(one)) ?? [];
+  return `${name}?${[...kept, `since=${position}`].join('&')}`;
+}
+
 /** The path with parameters added to its query. */
 export function withParameters(path: string, parameters: string): string {
   return `${path}${path.includes('?') ? '&' : '?'}${parameters}`;

@@ -6,7 +6,7 @@
 import { Client, type SharedContext } from './client.js';
 import { EventReader } from './event-reader.js';
 import { authorizationField } from './connection.js';
-import { isLast, refusalText, withParameters, type Head } from './http.js';
+import { isLast, pathAfter, refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
 
 /** Events an answer may have. */
@@ -67,10 +67,10 @@ export class PollClient extends Client {
   opened(): void {
     const { path, authority, key } = this.shared.target;
     const position = this.continuesAfter;
-    const since = position === undefined ? '' : `since=${position}&`;
+    const from = position === undefined ? path : pathAfter(path, position);
     const wait = this.#isLong && position !== undefined ? WAIT_SECONDS : 0;
     this.send(
-      `GET ${withParameters(path, `${since}limit=${LIMIT}&wait=${wait}`)} HTTP/1.1\r\nHost: ${authority}\r\n` +
+      `GET ${withParameters(from, `limit=${LIMIT}&wait=${wait}`)} HTTP/1.1\r\nHost: ${authority}\r\n` +
         `Accept: application/json\r\n${authorizationField(key)}\r\n`,
     );
   }
