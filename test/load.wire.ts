@@ -296,6 +296,22 @@ describe('a run that cannot be', () => {
     expect(status).toBe(1);
   });
 
+  it.each(['sse', 'ndjson'])('says so when a page answers over %s', async (transport) => {
+    const page = createServer((_asked, answer) => {
+      answer.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' }).end('<p>Log in</p>');
+    });
+    const { status, stdout, stderr } = await failed(
+      words(`--url ${await listen(page)}/c --transport ${transport} --connections 1`),
+    );
+    expect({ status, stdout, stderr }).toEqual({
+      status: 1,
+      stdout: '',
+      stderr:
+        'holdline: 0 of 1 clients could subscribe, the next could not: the server sent what it should not: ' +
+        'Content-Type: text/html; charset=utf-8, where a stream was asked for\n',
+    });
+  });
+
   it('says so when it was asked for wrongly, with the exit code for that', async () => {
     const { status, stderr } = await failed(words('--rate 0'));
     expect({ status, stderr }).toEqual({
