@@ -923,6 +923,15 @@ describe('options', () => {
     expect(() => parse('--transport ws --sample c')).toThrow('--sample: WebSockets are not');
   });
 
+  it('leave the file of a variable alone where nothing is measured', () => {
+    const env = { HOLDLINE_SAVE: 'mine.json' };
+    const saved = (...args: string[]) =>
+      parseCapacityOptions(args, { env, fileLimit: 20_000 }).values.saveFile;
+    expect(saved()).toBe('mine.json');
+    expect(saved('--profile', 'other.json')).toBeUndefined();
+    expect(saved('--profile', 'mine.json')).toBeUndefined();
+  });
+
   it('give a kept profile another send buffer, as the kernel grants it', () => {
     const profile = syntheticProfile();
     const buffer = (line: string) => withBuffer(profile, parse(`--profile b ${line}`.trim()));

@@ -5,13 +5,15 @@
 
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { COMPRESS_HEADS_PER_SWEEP } from '../src/limits.js';
 import { Rig } from '../dist/tools/capacity/rig.js';
+import { RunFailure } from '../dist/tools/load/clients/connection.js';
 import { measuredCompression } from '../src/tools/capacity/compression-choice.js';
 import { fitProfile } from '../src/tools/capacity/fit.js';
 import type { Profile, Window } from '../src/tools/capacity/profile.js';
@@ -270,6 +272,28 @@ describe('what goes wrong', () => {
       expect.stringContaining(`--html: "${kept}" is the file of --profile, too`),
     ]);
     expect(loadProfile(kept).machine).toBe(syntheticProfile().machine);
+  });
+
+  it('is told in words where the measured server is killed', async () => {
+    const rig = await Rig.start({
+      transport: 'sse',
+      cores: undefined,
+      socketSendBufferBytes: 64 * 1024,
+      heartbeatMs: 15_000,
+    });
+    onTestFinished(() => rig.close());
+    const { server } = rig;
+    process.kill(server.pid, 'SIGKILL');
+    await until('its end', () => !existsSync(`/proc/${server.pid}`));
+    // Its parent hears of it in a later turn of the loop.
+    await nextTurn();
+    const gone = { constructor: RunFailure, message: 'the measured server is gone: SIGKILL' };
+    await expect(rig.open(10)).rejects.toMatchObject(gone);
+    await expect(rig.memory()).rejects.toMatchObject(gone);
+    await expect(rig.watchIdle()).rejects.toMatchObject(gone);
+    await expect(
+      rig.publish({ ratePerSecond: 10, eventBytes: 256, seconds: 0.1 }),
+    ).rejects.toMatchObject(gone);
   });
 
   it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(

@@ -18,7 +18,9 @@ const URL_OF_CHANNEL = 'http://feed.example/notifications';
 /** One request of the client, answered by the test. */
 class Asked {
   readonly url: URL;
-  readonly init: RequestInit & { headers: Record<string, string> };
+  readonly init: RequestInit;
+  /** What the browser sends: names in small letters, what stands there twice as one. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly answered: Promise<Response>;
   #answer!: (response: Response) => void;
   #refuse!: (error: Error) => void;
@@ -26,7 +28,8 @@ class Asked {
 
   constructor(url: URL, init: RequestInit) {
     this.url = url;
-    this.init = init as Asked['init'];
+    this.init = init;
+    this.headers = Object.fromEntries(new Headers(init.headers));
     this.answered = new Promise((resolve, reject) => {
       this.#answer = resolve;
       this.#refuse = reject;
@@ -35,7 +38,7 @@ class Asked {
   }
 
   get isStream(): boolean {
-    return this.init.headers['Accept'] === 'text/event-stream';
+    return this.headers['accept'] === 'text/event-stream';
   }
 
   get aborted(): boolean {
@@ -223,10 +226,10 @@ describe('the file', () => {
 describe('what is asked', () => {
   it('is a stream of envelopes, from now on, past every cache', async () => {
     const { source } = open();
-    const { url, init } = await request(1);
+    const { url, init, headers } = await request(1);
     expect(url.href).toBe(`${URL_OF_CHANNEL}?envelope=1`);
+    expect(headers).toEqual({ accept: 'text/event-stream' });
     expect(init).toMatchObject({
-      headers: { Accept: 'text/event-stream' },
       credentials: 'same-origin',
       cache: 'no-store',
     });
@@ -243,17 +246,15 @@ describe('what is asked', () => {
       { headers: { Authorization: 'Bearer x' }, withCredentials: true, since: 0 },
       `${URL_OF_CHANNEL},b?token=a%26b`,
     );
-    const { url, init } = await request(1);
+    const { url, init, headers } = await request(1);
     expect(url.pathname).toBe('/notifications,b');
     expect(Object.fromEntries(url.searchParams)).toEqual({
       token: 'a&b',
       envelope: '1',
       since: '0',
     });
-    expect(init).toMatchObject({
-      headers: { Authorization: 'Bearer x', Accept: 'text/event-stream' },
-      credentials: 'include',
-    });
+    expect(headers).toEqual({ authorization: 'Bearer x', accept: 'text/event-stream' });
+    expect(init.credentials).toBe('include');
   });
 
   it.each(['lastEventId=3', 'Last-Event-ID=3&last_event_id=3', 'LASTEVENTID=3'])(
@@ -267,6 +268,28 @@ describe('what is asked', () => {
       stream.cut();
       const { url } = await requestAfter(3000);
       expect(url.search).toBe('?tenant=a&envelope=1&last_event_id=5');
+    },
+  );
+
+  it.each(['sse', 'long-poll'] as const)(
+    'has a Last-Event-ID that was given as a header until there is a position, over %s',
+    async (transport) => {
+      // The header beats the URL: with it all that follows would come again and again.
+      const given = { 'last-event-id': '3', accept: 'text/plain', 'X-Tenant': 'a' };
+      open({ transport, headers: given });
+      const first = await request(1);
+      const accept = transport === 'sse' ? 'text/event-stream' : 'application/json';
+      expect(first.headers).toEqual({ 'last-event-id': '3', accept, 'x-tenant': 'a' });
+      if (transport === 'sse') {
+        first.stream(5);
+        await asksNothing();
+        first.cut();
+        await requestAfter(3000);
+      } else first.answer(200, [envelope(5, 'a')]);
+      const next = await request(2);
+      expect(next.query('last_event_id')).toBe('5');
+      expect(next.headers).toEqual({ accept, 'x-tenant': 'a' });
+      expect(given['last-event-id']).toBe('3');
     },
   );
 
@@ -655,7 +678,7 @@ describe('a poll', () => {
   it('asks first without waiting, then each time from where the last one ended', async () => {
     const { told, poll } = await polling(4);
     expect(Object.fromEntries(asked[0]!.url.searchParams)).toEqual({ wait: '0', limit: '1000' });
-    expect(asked[0]!.init.headers['Accept']).toBe('application/json');
+    expect(asked[0]!.headers['accept']).toBe('application/json');
     expect(Object.fromEntries(poll.url.searchParams)).toEqual({
       wait: '25',
       limit: '1000',
@@ -711,6 +734,18 @@ describe('a poll', () => {
       'message a 5 notifications',
     ]);
   });
+
+  it.each([[{}], [[]], [null], ['id'], [7], [[{}]], [{ error: 'login' }]])(
+    'that something between answers with %j is none: it is asked later and later',
+    async (body) => {
+      const { told, poll } = await polling(4);
+      poll.answer(200, body);
+      for (const ms of [3000, 6000, 12_000]) (await requestAfter(ms)).answer(200, body);
+      const again = await requestAfter(24_000);
+      expect(again.query('last_event_id')).toBe('4');
+      expect(told).toEqual(['open long-poll', 'error 0', 'error 0', 'error 0', 'error 0']);
+    },
+  );
 
   it('is not repeated without pause when something answers it at once', async () => {
     const { poll } = await polling(4);

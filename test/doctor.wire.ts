@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { createServer as createHttpServer, request } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Finding, Level } from '../src/tools/doctor/finding.js';
@@ -69,6 +70,51 @@ describe('a path on which nothing is wrong', () => {
     const findings = await through(await haproxyForTest(server().port, HAPROXY_FOR_STREAMS));
     expect(Object.keys(findings)).toEqual(PATH_CHECKS);
     expect(faults(findings)).toEqual({});
+  });
+});
+
+describe('a channel that others publish to', () => {
+  /** A front that passes requests on, and publishes to the server before so many of the polls. */
+  const busyFront = async (before: number): Promise<string> => {
+    let polls = 0;
+    const target = { host: '127.0.0.1', port: server().port };
+    const front = createHttpServer((asked, answer) => {
+      const isPoll = asked.url!.includes('since=');
+      const publishes = isPoll && polls++ < before;
+      const ready = publishes
+        ? fetch(`${server().url}/c`, { method: 'POST', body: 'of others' })
+        : Promise.resolve();
+      void ready.then(() => {
+        const { method, url: path, headers } = asked;
+        const passed = request({ ...target, method, path, headers }, (given) => {
+          answer.writeHead(given.statusCode!, given.headers);
+          given.pipe(answer);
+        });
+        answer.on('close', () => passed.destroy());
+        passed.on('error', () => answer.destroy());
+        asked.pipe(passed);
+      });
+    });
+    front.on('upgrade', (_asked, socket) => socket.destroy());
+    onTestFinished(() => {
+      front.closeAllConnections();
+      front.close();
+    });
+    await once(front.listen(0, '127.0.0.1'), 'listening');
+    return `http://127.0.0.1:${(front.address() as AddressInfo).port}`;
+  };
+
+  it('is not taken for a cache', async () => {
+    const { caching } = await through(await busyFront(1));
+    expect(caching).toMatchObject({
+      level: 'ok',
+      value: expect.stringContaining('a poll returned what was just published') as string,
+    });
+  });
+
+  it('without a pause is not judged by polls', async () => {
+    const { caching } = await through(await busyFront(Infinity));
+    expect(caching).toMatchObject({ level: 'ok', value: 'Cache-Control: no-cache, no-transform' });
   });
 });
 

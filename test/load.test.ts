@@ -24,10 +24,12 @@ import {
   AnswerReader,
   Headers,
   isLast,
+  pathAfter,
   refusalText,
   type Head,
 } from '../src/tools/load/clients/http.js';
 import { loadHelp, mixOf, parseLoadOptions } from '../src/tools/load/options.js';
+import { roleOf } from '../src/tools/load/clients/mix.js';
 import { Run } from '../src/tools/load/run/run.js';
 import { ServerFrameReader } from '../src/tools/load/clients/websocket-client.js';
 import { Random } from './support/random.js';
@@ -214,6 +216,16 @@ describe('options', () => {
       ['--stalled', '100%'],
       '--stalled and --slow-readers: together they are all clients or more, and what those miss does not count, so leave some others',
     ],
+    ...[
+      ['--connections', '1', '--stalled', '1%'],
+      ['--connections', '2', '--stalled', '1%', '--slow-readers', '1%:8KiB/s'],
+    ].map(
+      (args) =>
+        [
+          args,
+          `--connections: with ${args[1]!}, all are those of --stalled and --slow-readers, each of which is at least one, and what those miss does not count; use more connections`,
+        ] as [string[], string],
+    ),
     [
       ['--transport', 'long-poll', '--check', '1%'],
       '--check: every answer to a poll is read anyway, so leave it out with --transport long-poll',
@@ -278,6 +290,35 @@ describe('options', () => {
     expect(() => parse(['--connections', '1', '--rate', '100000', '--duration', '1h'])).toThrow(
       /with 360000000 events .* the record of what arrived/,
     );
+  });
+
+  it('leave at least one client that reads normally, or are refused', () => {
+    for (let connections = 1; connections <= 40; connections++) {
+      for (const [stalled, slow] of [
+        [1, 0],
+        [50, 0],
+        [34, 33],
+        [98, 1],
+        [10, 85],
+      ] as const) {
+        const args = ['--connections', String(connections), '--stalled', `${stalled}%`];
+        if (slow > 0) args.push('--slow-readers', `${slow}%:8KiB/s`);
+        const mix = {
+          stalledShare: stalled / 100,
+          slowShare: slow / 100,
+          slowBytesPerSecond: 8192,
+          reconnectsPerMinute: 0,
+        };
+        const rows = Array.from({ length: connections }, (_, row) => roleOf(mix, row));
+        const isRefused = !rows.includes('normal');
+        if (isRefused) expect(() => parse(args)).toThrow('--connections: with');
+        else
+          expect(mixOf(parse(args).values)).toEqual({
+            ...mix,
+            slowBytesPerSecond: slow > 0 ? 8192 : 0,
+          });
+      }
+    }
   });
 
   it('say how the clients behave', () => {
@@ -552,6 +593,27 @@ describe.each(Object.entries(STREAMS))(
   },
 );
 
+describe('a byte order mark', () => {
+  it('at the beginning of an event stream is no part of it, however it is cut', () => {
+    const shape: EventShape = { run: newRun(), channel: 'c', sizeBytes: 64 };
+    const text = `\uFEFFid: 7\ndata: ${eventData(shape.run, 64).toString()}\n\n`;
+    const bytes = Buffer.from(`${text}${text.slice(1).replace('7', '8')}`);
+    for (const cuts of waysToCut(bytes.length)) {
+      const ids: number[] = [];
+      const nothing = (): void => {};
+      const reader = new EventReader(formatOf(SSE, shape), {
+        event: (id) => void ids.push(id),
+        gap: nothing,
+        ended: nothing,
+        heartbeat: nothing,
+        position: nothing,
+      });
+      feedInPieces((source, start, end) => reader.feed(source, start, end), bytes, cuts);
+      expect(ids).toEqual([7, 8]);
+    }
+  });
+});
+
 describe('an object of a poll', () => {
   it('may tell a gap and an event at once', () => {
     const { told, sink } = teller();
@@ -703,6 +765,16 @@ describe('a reader of answers', () => {
     expect(heads.map((head) => isLast(head))).toEqual([expected]);
   });
 
+  it.each([
+    ['/c', '/c?since=7'],
+    ['/c?id=c&x=a?b', '/c?id=c&x=a?b&since=7'],
+    ['/c?since=0', '/c?since=7'],
+    ['/c?id=c&last_event_id=0&Last-Event-ID=1&LASTEVENTID&x=1', '/c?id=c&x=1&since=7'],
+    ['/c?sincere=1&last=5', '/c?sincere=1&last=5&since=7'],
+  ])('is asked at %s to go on, as %s', (path, wanted) => {
+    expect(pathAfter(path, '7')).toBe(wanted);
+  });
+
   it('tells a refusal in words that leave the terminal alone', () => {
     const refusal = (text: string): string =>
       refusalText({ status: 403, headers: new Headers('') }, Buffer.from(text));
@@ -711,6 +783,19 @@ describe('a reader of answers', () => {
     );
     expect(refusal('{"error":{"code":"X","message":"\\u001b]0;y\\u0007"}}')).toBe(
       String.raw`403 X: \u001b]0;y\u0007`,
+    );
+  });
+
+  it.each([
+    '{"error":"Unauthorized","path":"/x"}',
+    '{"error":{"code":7,"reason":"no"}}',
+    '{"error":{"message":"no"}}',
+    '{"error":null}',
+    '[]',
+    'null',
+  ])('tells a refusal of another make, %s, as it came', (text) => {
+    expect(refusalText({ status: 401, headers: new Headers('') }, Buffer.from(text))).toBe(
+      `401: ${text}`,
     );
   });
 

@@ -151,6 +151,26 @@ describe('a run', () => {
     },
   );
 
+  it.concurrent.each([
+    ['long-poll', 'last_event_id=0'],
+    ['long-poll', 'x=1&since=0'],
+    ['ws', 'Last-Event-ID=0&x=1'],
+    ['ws', 'since=0'],
+  ])('over %s at a URL with %s goes on where its clients are', async (transport, query) => {
+    const url = `${shared().url}/from-${transport}-${query.length}`;
+    await fetch(url, { method: 'POST', body: 'before' });
+    const herd = transport === 'ws' ? '--herd 300ms' : '';
+    const { status, report } = await load(
+      words(
+        `--url ${url}?${query} --publish-url ${url} --transport ${transport} --connections 5 --rate 20 --duration 1s ${herd}`.trim(),
+      ),
+    );
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 20, delivered: 100 },
+    });
+  });
+
   it('prints a table for people, and takes the key from the environment', async () => {
     const server = await hostedForTest({ 'open-publish': false, 'publish-key': 'hush' });
     const args = words(`--url ${server.url}/c --connections 3 --rate 10 --duration 500ms`);
@@ -274,6 +294,22 @@ describe('a run that cannot be', () => {
     );
     expect(stderr).toMatch(message);
     expect(status).toBe(1);
+  });
+
+  it.each(['sse', 'ndjson'])('says so when a page answers over %s', async (transport) => {
+    const page = createServer((_asked, answer) => {
+      answer.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' }).end('<p>Log in</p>');
+    });
+    const { status, stdout, stderr } = await failed(
+      words(`--url ${await listen(page)}/c --transport ${transport} --connections 1`),
+    );
+    expect({ status, stdout, stderr }).toEqual({
+      status: 1,
+      stdout: '',
+      stderr:
+        'holdline: 0 of 1 clients could subscribe, the next could not: the server sent what it should not: ' +
+        'Content-Type: text/html; charset=utf-8, where a stream was asked for\n',
+    });
   });
 
   it('says so when it was asked for wrongly, with the exit code for that', async () => {
@@ -444,6 +480,27 @@ describe.concurrent('a server that errs', () => {
     expect(stderr).toContain('holdline: 5 events were refused: 503 HOLDLINE_PUBLISH_BUSY: later\n');
   });
 
+  test.each([
+    [504, '504 HOLDLINE_OUTCOME_UNKNOWN: who knows'],
+    [502, '502 HOLDLINE_OUTCOME_UNKNOWN: who knows'],
+  ])('that does not know of some publishes, %i, is loaded to the end', async (code, told) => {
+    let publishes = 0;
+    const url = await fakeServer({
+      publish: (_id, response) => {
+        if (++publishes % 4 !== 0) return false;
+        response.statusCode = code;
+        response.end('{"error":{"code":"HOLDLINE_OUTCOME_UNKNOWN","message":"who knows"}}');
+        return true;
+      },
+    });
+    const { status, report, stderr } = await load(['--url', url, ...SMALL]);
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, gaveUp: null, published: 15, expected: 60, delivered: 60 },
+    });
+    expect(stderr).toContain(`holdline: 5 events may not have been published: ${told}\n`);
+  });
+
   test('that takes nothing at all is no success', async () => {
     const url = await fakeServer({
       publish: (_id, response) => (response.writeHead(429).end(), true),
@@ -507,6 +564,26 @@ describe.concurrent('a server that errs', () => {
       // A timer may be a little early.
       for (const [nth, atMs] of againAtMs.entries())
         expect(atMs - refusedAtMs[nth]!).toBeGreaterThan(990);
+    },
+  );
+
+  test.each(['2147484', '1e9', 'Infinity'])(
+    'that refuses a poll for %s s is not asked again at once',
+    async (seconds) => {
+      let refused = 0;
+      const url = await fakeServer({
+        poll: (request, response) => {
+          if (!request.url!.includes('since=')) return false;
+          refused++;
+          response.writeHead(503, { 'Retry-After': seconds, 'Content-Length': 0 }).end();
+          return true;
+        },
+      });
+      const args = words(
+        '--transport short-poll --poll-interval 100ms --connections 1 --rate 1 --duration 1s',
+      );
+      await load(['--url', url, ...args]);
+      expect(refused).toBe(1);
     },
   );
 

@@ -284,12 +284,12 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       } else if (!TEMPORARY.test(String(status))) {
         // The server refuses with JSON; anything else comes from something between.
         if (
-          this.#options.transport !== 'sse' &&
-          status !== 204 &&
-          (status < 400 || !type.startsWith('application/json'))
+          this.#options.transport === 'sse' ||
+          status === 204 ||
+          (status >= 400 && type.startsWith('application/json'))
         )
-          return 2;
-        this.#fail();
+          this.#fail();
+        else return 2;
       }
     } catch {
       // The network or the timer; the next line tells which.
@@ -352,10 +352,10 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     const { status, headers } = response;
     if (status === 200) {
       const body = await response.text();
-      const envelopes = JSON.parse(body) as Envelope[];
+      // JSON of something between.
+      if (!(JSON.parse(body) as readonly Envelope[])[0]?.id) return false;
       this.#open('long-poll');
-      const texts = textsIn(body);
-      envelopes.forEach((envelope, i) => this.#take(envelope, texts[i]!));
+      for (const data of textsIn(body)) this.#take(JSON.parse(data) as Envelope, data);
     } else if (status === 204) {
       this.#position = headers.get('Holdline-Position') ?? this.#position;
       this.#open('long-poll');
@@ -370,7 +370,8 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     parameters: Record<string, unknown>,
     timeoutMs: number,
   ): Promise<Response> {
-    const { since, headers } = this.#options;
+    const { since } = this.#options;
+    const headers = new Headers(this.#options.headers);
     const url = new URL(this.url);
     const query = url.searchParams;
     for (const [name, value] of Object.entries({ ...parameters, since }))
@@ -380,12 +381,15 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       for (const name of new Set(query.keys()))
         if (/^lasteventid$/i.test(name.replace(/[-_]/g, ''))) query.delete(name);
       query.set('last_event_id', this.#position);
+      // It would beat the query.
+      headers.delete('Last-Event-ID');
     }
+    headers.set('Accept', accept);
     this.#retryAfterMs = 0;
     this.#abort = new AbortController();
     this.#later(timeoutMs);
     const response = await fetch(url, {
-      headers: { ...headers, Accept: accept },
+      headers,
       credentials: this.withCredentials ? 'include' : 'same-origin',
       cache: 'no-store',
       signal: this.#abort.signal,

@@ -96,18 +96,21 @@ export class MeasuredServer {
     }
   }
 
+  /** Throws {@link RunFailure} when it has ended; so do all that follow. */
   get cpuSeconds(): number {
-    return readThreadsCpuSeconds(this.pid);
+    return this.#read(readThreadsCpuSeconds);
   }
 
   get rssBytes(): number {
-    return readRssBytes(this.pid);
+    return this.#read(readRssBytes);
   }
 
   /** Its statistics. */
   async stats(): Promise<Stats> {
     const answer = await fetch(`http://${this.target.authority}/-/stats`, {
       headers: { Authorization: `Bearer ${this.#opsKey}` },
+    }).catch((cause: unknown) => {
+      throw this.#gone(cause);
     });
     if (!answer.ok)
       throw new RunFailure(`the measured server answered ${answer.status} to /-/stats`);
@@ -117,6 +120,21 @@ export class MeasuredServer {
   /** Its counters. */
   async counters(): Promise<Readonly<Record<CounterName, number>>> {
     return (await this.stats()).counters;
+  }
+
+  /** Reads what /proc has of it, and no longer has once it was killed for its memory, say. */
+  #read(figureOf: (pid: number) => number): number {
+    try {
+      return figureOf(this.pid);
+    } catch (cause) {
+      throw this.#gone(cause);
+    }
+  }
+
+  #gone(cause: unknown): RunFailure {
+    const { exitCode, signalCode } = this.#child;
+    const how = exitCode === null ? (cause as Error).message : `exit code ${exitCode}`;
+    return new RunFailure(`the measured server is gone: ${signalCode ?? how}`, { cause });
   }
 
   /** Ends it. */

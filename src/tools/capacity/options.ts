@@ -160,7 +160,16 @@ export function parseCapacityOptions(
         '(ulimit -n) or measure fewer',
     );
   }
-  return { values: isPlain ? { ...values, compress: 'off' } : values, given, warnings };
+  return {
+    values: {
+      ...values,
+      ...(isPlain && { compress: 'off' }),
+      // A variable may name it. What it holds was measured, and nothing is now.
+      ...(profileFile !== undefined && { saveFile: undefined }),
+    },
+    given,
+    warnings,
+  };
 }
 
 /** The flag that is about compression; undefined without one, or where it asks for none. */

@@ -186,9 +186,9 @@ export class Rig {
     const after = await this.#totals();
     const outcome = await playing;
     clearTimeout(timer);
-    const { pending, unanswered } = outcome.publisher;
+    const { pending, unknown } = outcome.publisher;
     // What was published without an answer has no known id.
-    const misses = missesOf(outcome.books, isCutShort || pending > 0 || unanswered.size > 0);
+    const misses = missesOf(outcome.books, isCutShort || pending > 0 || unknown.size > 0);
     return { ...this.#windowOf(before, after, publishing, rss, outcome), ...misses };
   }
 

@@ -29,6 +29,10 @@ export const ANSWER_MS = 3_000;
 /** Late events are tried again up to so many times; the fastest counts. */
 const EVENTS_MAX = 3;
 
+/** Polls until one has nothing, and the events that each of them takes. */
+const POLLS_MAX = 5;
+const POLLED_EVENTS_MAX = 1_000;
+
 /** How long the rest of the server's first write may take after its first block, ms. */
 const FOLLOWING_MS = 500;
 
@@ -61,7 +65,7 @@ export interface ProxyPath {
   readonly lateEvent: ProbeEvent | null;
   /** Why no event could be published. */
   readonly publishRefusal: string | null;
-  /** Whether the same poll had different answers before and after the events. */
+  /** Whether a poll that had nothing before the events has them afterwards. */
   readonly pollIsFresh: boolean | null;
   /** What becomes of compression. */
   readonly compression: CompressionSeen;
@@ -84,6 +88,14 @@ export interface ProxyPath {
   readonly end: End | null;
   /** The code with which the server ended it, where it gave one. */
   readonly endCode: string | null;
+}
+
+/** What a short-poll was answered. */
+interface Polled {
+  readonly since: number;
+  readonly isEmpty: boolean;
+  /** Where the next one goes on; undefined where the answer does not say. */
+  readonly position: number | undefined;
 }
 
 /**
@@ -122,12 +134,12 @@ class Probe {
     const isRefused = stream.head !== undefined && stream.head.status !== 200;
     if (isRefused || stream.end !== undefined) return this.#path({});
 
-    const before = await this.#poll();
+    const before = await this.#pollToEnd();
     const events = await this.#publishEvents();
     // A poll cannot return what is at another server.
     const isToChange = before !== null && events.length > 0 && !areElsewhere(events);
-    const after = isToChange ? await this.#poll() : null;
-    const pollIsFresh = after === null ? null : after !== before;
+    const after = isToChange ? await this.#poll(before.since) : null;
+    const pollIsFresh = after === null ? null : !after.isEmpty;
     // Where neither the stream nor a publish was answered, nothing else will be.
     const isAnswered = stream.head !== undefined || events.length > 0;
     const isLate = events.length > 0 && events.every(isLateEvent);
@@ -241,16 +253,29 @@ class Probe {
     return event === undefined ? null : !isLateEvent(event) && !hasArrived();
   }
 
-  /** The answer to a short-poll, always the same one, as text; null when it is no poll's answer. */
-  async #poll(): Promise<string | null> {
-    const { position } = this.#stream;
-    if (position === undefined) return null;
+  /**
+   * A poll that had nothing, so that it must have another answer once something is published. Null
+   * where there is none: others publish to the channel, too, and may do so all the time.
+   */
+  async #pollToEnd(): Promise<Polled | null> {
+    let since = this.#stream.position;
+    for (let polls = 0; polls < POLLS_MAX && since !== undefined; polls++) {
+      const polled = await this.#poll(since);
+      if (polled === null || polled.isEmpty) return polled;
+      since = polled.position;
+    }
+    return null;
+  }
+
+  /** Asks for what follows a position, at once; null when the answer is not that of a poll. */
+  async #poll(since: number): Promise<Polled | null> {
     const url = new URL(this.#url);
-    url.search = `?since=${position}&wait=0`;
+    url.search = `?since=${since}&wait=0&limit=${POLLED_EVENTS_MAX}`;
     const question = { method: 'GET', headers: { ...this.#reader, Accept: 'application/json' } };
     const answer = await ask(url, question, this.#options.answerMs);
     if (typeof answer === 'string' || (answer.status !== 200 && answer.status !== 204)) return null;
-    return `${answer.status} ${answer.position} ${answer.text}`;
+    const position = /^\d{1,16}$/.test(answer.position) ? Number(answer.position) : undefined;
+    return { since, isEmpty: answer.status === 204, position };
   }
 
   #openWebSocket(events: readonly ProbeEvent[]): Promise<Handshake> {

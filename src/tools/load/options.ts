@@ -14,7 +14,7 @@ import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
 import { choice, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
 import { SUBSCRIBE_KEY } from '../keys.js';
-import { CLIENT_KINDS, type Mix } from './clients/mix.js';
+import { CLIENT_KINDS, normalIn, type Mix } from './clients/mix.js';
 import { gzipOrNot, perSecond, share, sharePerMinute, slowReaders, streamUrl } from './kinds.js';
 
 const MiB = 1024 * 1024;
@@ -249,6 +249,12 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
   }
   if (stalledShare + (slow?.share ?? 0) >= 1)
     return '--stalled and --slow-readers: together they are all clients or more, and what those miss does not count, so leave some others';
+  if (normalIn(mixOf(values), connections) === 0) {
+    return (
+      `--connections: with ${connections}, all are those of --stalled and --slow-readers, each of which is at least one, and what ` +
+      'those miss does not count; use more connections'
+    );
+  }
   if (checkedShare === 0) {
     return (
       '--check: with 0% no latency is known, nor what an event takes on a line; any share above it is at least one client in each ' +

@@ -112,7 +112,9 @@ function endOfBlock(source: Buffer, start: number, end: number): number {
   }
 }
 
-function readBlock(block: string, shape: EventShape, sink: EventSink): void {
+function readBlock(text: string, shape: EventShape, sink: EventSink): void {
+  // A stream may begin with a byte order mark.
+  const block = text.startsWith('\uFEFF') ? text.slice(1) : text;
   if (block.startsWith(':')) sink.heartbeat();
   const fields = new Map<string, string>();
   for (const row of block.split(/\r?\n/)) {

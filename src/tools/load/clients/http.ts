@@ -261,11 +261,24 @@ export function isLast({ headers }: Head): boolean {
 export function refusalText({ status }: Head, body: Buffer): string {
   const text = body.toString('utf8').trim();
   try {
-    const { error } = JSON.parse(text) as { error: { code: string; message: string } };
-    return printable(`${status} ${error.code}: ${error.message}`);
+    const { code, message } = (JSON.parse(text) as { error: Record<string, unknown> }).error;
+    // A server of another make may have an `error` of its own.
+    if (typeof code === 'string' && typeof message === 'string')
+      return printable(`${status} ${code}: ${message}`);
   } catch {
-    return text === '' ? String(status) : `${status}: ${printable(text.slice(0, 200))}`;
+    // It is no JSON, or has no such member.
   }
+  return text === '' ? String(status) : `${status}: ${printable(text.slice(0, 200))}`;
+}
+
+/** A parameter that says where to start, as Holdline reads it. */
+const POSITION = /^(?:since|last[-_]*event[-_]*id)(?:=|$)/i;
+
+/** The path with a position to continue after, in place of any that stands in its query. */
+export function pathAfter(path: string, position: string): string {
+  const [name, query] = path.split(/\?(.*)/s, 2) as [string, string | undefined];
+  const kept = query?.split('&').filter((one) => !POSITION.test(one)) ?? [];
+  return `${name}?${[...kept, `since=${position}`].join('&')}`;
 }
 
 /** The path with parameters added to its query. */

@@ -50,6 +50,13 @@ export function isIn(share: number, index: number): boolean {
   return countIn(share, index + 1) > countIn(share, index);
 }
 
+/** How many of so many clients read normally; none where shares are all of them. */
+export function normalIn({ stalledShare, slowShare }: Mix, clients: number): number {
+  if (stalledShare + slowShare >= 1) return 0;
+  const others = clients - countIn(stalledShare, clients);
+  return others - countIn(slowShare / (1 - stalledShare), others);
+}
+
 /** How the client of a row behaves. */
 export function roleOf({ stalledShare, slowShare }: Mix, row: number): Role {
   if (isIn(stalledShare, row)) return 'stalled';

@@ -6,7 +6,7 @@
 import { Client, type SharedContext } from './client.js';
 import { EventReader } from './event-reader.js';
 import { authorizationField } from './connection.js';
-import { isLast, refusalText, withParameters, type Head } from './http.js';
+import { isLast, pathAfter, refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
 
 /** Events an answer may have. */
@@ -19,6 +19,9 @@ const WAIT_SECONDS = 25;
 
 /** How long a client that was refused for now waits when the answer does not say how long. */
 const RETRY_MS = 1000;
+
+/** A longer timer would end at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /**
  * The pause grows by so much with each connection in a row that is lost without an answer; so many
@@ -64,10 +67,10 @@ export class PollClient extends Client {
   opened(): void {
     const { path, authority, key } = this.shared.target;
     const position = this.continuesAfter;
-    const since = position === undefined ? '' : `since=${position}&`;
+    const from = position === undefined ? path : pathAfter(path, position);
     const wait = this.#isLong && position !== undefined ? WAIT_SECONDS : 0;
     this.send(
-      `GET ${withParameters(path, `${since}limit=${LIMIT}&wait=${wait}`)} HTTP/1.1\r\nHost: ${authority}\r\n` +
+      `GET ${withParameters(from, `limit=${LIMIT}&wait=${wait}`)} HTTP/1.1\r\nHost: ${authority}\r\n` +
         `Accept: application/json\r\n${authorizationField(key)}\r\n`,
     );
   }
@@ -113,7 +116,7 @@ export class PollClient extends Client {
     }
     this.shared.tally.refusedPolls++;
     const seconds = Number(head.headers.get('retry-after') ?? Number.NaN);
-    this.#later(seconds > 0 ? seconds * 1000 : RETRY_MS);
+    this.#later(seconds > 0 ? Math.min(seconds * 1000, TIMER_MS_MAX) : RETRY_MS);
   }
 
   /**

@@ -5,6 +5,10 @@ import { authorizationField, type Target } from './connection.js';
 import { refusalText, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
+/** What a stream may call itself. Servers of other makes have several names for rows of JSON. */
+const SSE_TYPE = /^text\/event-stream\b/i;
+const JSON_TYPE = /json/i;
+
 /** The request for a stream. */
 export function streamRequest(
   { path, authority, key }: Target,
@@ -30,6 +34,10 @@ export class StreamClient extends LineClient {
 
   head({ status, headers }: Head): boolean {
     if (status !== 200) return false;
+    const type = headers.get('content-type');
+    const isSse = this.shared.format.encoding === SSE;
+    if (type !== undefined && !(isSse ? SSE_TYPE : JSON_TYPE).test(type))
+      throw new Error(`Content-Type: ${type}, where a stream was asked for`);
     const position = headers.get('holdline-position');
     if (position !== undefined) this.position(position);
     this.answeredIn(headers.get('content-encoding'));

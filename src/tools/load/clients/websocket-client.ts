@@ -5,7 +5,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { authorizationField, type Target } from './connection.js';
-import { refusalText, withParameters, type Head } from './http.js';
+import { pathAfter, refusalText, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
 /** RFC 6455, 1.3: the answer proves that the server has read the key. */
@@ -149,7 +149,7 @@ export function webSocketRequest(
   after: string | undefined,
 ): string {
   return (
-    `GET ${after === undefined ? path : withParameters(path, `since=${after}`)} HTTP/1.1\r\n` +
+    `GET ${after === undefined ? path : pathAfter(path, after)} HTTP/1.1\r\n` +
     `Host: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${authorizationField(shown)}` +
     `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`
   );

@@ -65,11 +65,8 @@ export class Publisher {
   readonly latenessUs: Histogram = createHistogram();
   /** Temporary refusals, with how often each came. */
   readonly refusals = new Map<string, number>();
-  /**
-   * Why connections were lost before an answer, with how often. Their events may have been
-   * published.
-   */
-  readonly unanswered = new Map<string, number>();
+  /** Why it is not known whether events were published, with how often. */
+  readonly unknown = new Map<string, number>();
   /** Publishes that were answered in any way. */
   answered = 0;
   #startUs = 0;
@@ -190,7 +187,7 @@ export class Publisher {
     if (this.#isClosed) return;
     if (wasInFlight) {
       this.#inFlight--;
-      this.#count(this.unanswered, reason);
+      this.#count(this.unknown, `their connection was lost: ${reason}`);
     }
     if (wasOpen) {
       this.#pump();
@@ -225,6 +222,9 @@ export class Publisher {
       );
     } else if (status === 503 || status === 429) {
       this.#count(this.refusals, refusal);
+    } else if (status === 502 || status === 504) {
+      // A log that does not answer, or a proxy: for now, too.
+      this.#count(this.unknown, refusal);
     } else {
       this.options.gaveUp(`an event of ${this.options.sizeBytes} bytes was refused: ${refusal}`);
     }

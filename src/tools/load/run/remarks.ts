@@ -18,9 +18,8 @@ export function remarksOn({
     ...(gaveUp === undefined ? [] : [`publishing ended early: ${gaveUp}`]),
     ...(books.published === 0 ? ['the server accepted no event'] : []),
     ...[...publisher.refusals].map(([reason, times]) => `${times} events were refused: ${reason}`),
-    ...[...publisher.unanswered].map(
-      ([reason, times]) =>
-        `${times} events may not have been published, their connection was lost: ${reason}`,
+    ...[...publisher.unknown].map(
+      ([reason, times]) => `${times} events may not have been published: ${reason}`,
     ),
     ...(publisher.pending === 0
       ? []
