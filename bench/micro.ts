@@ -187,6 +187,9 @@ class SteppedClock implements Clock {
   soon(task: () => void): void {
     this.#soon.push(task);
   }
+  soonest(task: () => void): void {
+    this.#soon.unshift(task);
+  }
   later(): () => void {
     return () => {};
   }

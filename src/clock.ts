@@ -7,14 +7,35 @@ export interface Clock {
   nowMs(): number;
   /** Runs `task` in a later turn, when no socket is corked. native-notes/one-cork-per-loop.md */
   soon(task: () => void): void;
+  /**
+   * The same, before all that `soon` was asked for, as slices of sweeps are: for what somebody
+   * outside of this loop is to begin with while they run.
+   */
+  soonest(task: () => void): void;
   /** Runs `task` after `delayMs`; returns its cancellation. Does not keep the process alive. */
   later(delayMs: number, task: () => void): () => void;
+}
+
+let soonest: (() => void)[] = [];
+
+function runSoonest(): void {
+  const tasks = soonest;
+  soonest = [];
+  for (const task of tasks) task();
 }
 
 export const SYSTEM_CLOCK: Clock = {
   wallMs: () => Date.now(),
   nowMs: () => performance.now(),
-  soon: (task) => void setImmediate(task),
+  soon(task) {
+    setImmediate(() => {
+      if (soonest.length > 0) runSoonest();
+      task();
+    });
+  },
+  soonest(task) {
+    if (soonest.push(task) === 1) setImmediate(runSoonest);
+  },
   later(delayMs, task) {
     const timer = setTimeout(task, delayMs);
     timer.unref();

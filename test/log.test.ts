@@ -9,6 +9,7 @@ const AT: Clock = {
   wallMs: () => 1_790_000_000_123,
   nowMs: () => 0,
   soon: () => {},
+  soonest: () => {},
   later: () => () => {},
 };
 const LAST_ID = Number.MAX_SAFE_INTEGER;

@@ -89,7 +89,7 @@ export class Link {
     this.#waitingBytes += frame.length;
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    this.#clock.soon(() => this.flush());
+    this.#clock.soonest(() => this.flush());
   }
 
   /** Hands over what was sent. */

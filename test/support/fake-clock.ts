@@ -14,6 +14,7 @@ export class FakeClock implements Clock {
   isRunning = false;
   #nowMs = 0;
   #soon: (() => void)[] = [];
+  #soonest: (() => void)[] = [];
   readonly #timers: Timer[] = [];
 
   wallMs(): number {
@@ -30,6 +31,10 @@ export class FakeClock implements Clock {
     this.#soon.push(task);
   }
 
+  soonest(task: () => void): void {
+    this.#soonest.push(task);
+  }
+
   later(delayMs: number, task: () => void): () => void {
     const timer: Timer = { dueMs: this.#nowMs + delayMs, task };
     let at = this.#timers.length;
@@ -43,7 +48,7 @@ export class FakeClock implements Clock {
 
   /** Nothing is to be run in the next turn. Timers may be waiting. */
   get isIdle(): boolean {
-    return this.#soon.length === 0;
+    return this.#soon.length === 0 && this.#soonest.length === 0;
   }
 
   get timerCount(): number {
@@ -70,7 +75,8 @@ export class FakeClock implements Clock {
 
   /** The last phase of a turn: what was asked for by `soon` before it began. */
   runSoon(): void {
-    const tasks = this.#soon;
+    const tasks = [...this.#soonest, ...this.#soon];
+    this.#soonest = [];
     this.#soon = [];
     for (const task of tasks) this.#run(task);
   }

@@ -161,7 +161,7 @@ export class LmdbLog implements EventLog {
       return Promise.reject(
         new HoldlineError('HOLDLINE_INTERNAL', `the log has given its last id, ${ID_MAX}`),
       );
-    if (!this.#appends.isTurnBegun) this.#options.clock.soon(() => this.#send());
+    if (!this.#appends.isTurnBegun) this.#options.clock.soonest(() => this.#send());
     return this.#appends.add(entries, request);
   }
 
