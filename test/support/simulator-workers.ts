@@ -34,7 +34,7 @@ const QUIET = 'quiet';
 const MIB = 1024 * 1024;
 /** Turns in which everything comes to rest. */
 const REST_TURNS = 30_000;
-/** Turns in which a publish passes the processes and comes back, if nothing holds it up. */
+/** Turns that a publish takes through the processes and back, beside the time on its way. */
 const PROBE_TURNS = 40;
 /** A worker that hangs so long has missed two pings, and nobody waits for it any more. */
 const SILENT_MS = 2.2 * WORKER_PING_MS;
@@ -113,8 +113,12 @@ function settingOf(random: Random): WorkersSetting {
 /** A publish on the quiet channel, until it is answered. */
 interface Probe {
   readonly worker: SimulatedWorker;
-  /** What it may take yet; a long turn counts as a short one, since nothing happens in it. */
+  /**
+   * The time that pipes and the log may take yet; a long turn counts as a short one, since nothing
+   * happens in it.
+   */
   leftMs: number;
+  /** Turns that it may take beside: a pipe brings its bytes in pieces, some in later turns. */
   leftTurns: number;
 }
 
@@ -432,7 +436,7 @@ export class WorkersSimulation {
   /** From now on nothing holds it up. */
   #beginProbe(probe: Probe): void {
     const { latencyMs, appendMs, answerMs } = this.setting;
-    probe.leftMs = 2 * latencyMs + appendMs + answerMs + 2;
+    probe.leftMs = 2 * latencyMs + appendMs + answerMs;
     probe.leftTurns = PROBE_TURNS;
   }
 
@@ -488,15 +492,15 @@ export class WorkersSimulation {
   #checkProbe(ms: number): void {
     const probe = this.#probe;
     if (probe === undefined) return;
-    probe.leftMs -= Math.min(ms, 3);
-    probe.leftTurns--;
+    if (probe.leftMs > 0) probe.leftMs -= Math.min(ms, 3);
+    else probe.leftTurns--;
     // The credit in all is used up: that holds up everyone.
     const { bytes } = this.setting.credit;
     const { reserved } = this.#supervisor.held;
     for (const { credit } of this.#supervisor.processes)
       if (credit.bytes + reserved >= bytes) this.#beginProbe(probe);
     if (!probe.worker.isResponsive) this.#probe = undefined;
-    else if (probe.leftTurns < 0 && probe.leftMs < 0)
+    else if (probe.leftTurns < 0)
       throw new Error(
         `a publish on a channel that nobody reads waits at ${probe.worker.pid}: ${this.#state}`,
       );
