@@ -252,7 +252,9 @@ describe('the memory of batches over several channels', () => {
     expect(() => batches.reserve('Bearer 1').grow(1)).toThrow(busy);
     const other = batches.reserve('Bearer 2');
     other.grow(NAMED_BATCH_BYTES_MAX / 4);
-    expect(() => other.grow(1)).toThrow('batches over several channels of this credential');
+    expect(() => other.grow(1)).toThrow(
+      `batches over several channels already hold ${0.75 * NAMED_BATCH_BYTES_MAX} of ${NAMED_BATCH_BYTES_MAX} bytes, ${0.25 * NAMED_BATCH_BYTES_MAX} of them of this credential`,
+    );
     mine.release();
     mine.release();
     other.grow(NAMED_BATCH_BYTES_MAX / 8);

@@ -79,11 +79,10 @@ export class NamedBatches {
     this.#log = log;
     this.#clock = clock;
     this.#counters = counters;
-    this.#memory = new PublishMemory(
-      held,
-      NAMED_BATCH_BYTES_MAX,
-      'batches over several channels of this credential',
-    );
+    this.#memory = new PublishMemory(held, NAMED_BATCH_BYTES_MAX, {
+      what: 'batches over several channels',
+      ofShare: 'of this credential',
+    });
   }
 
   /** Batches that are being read or appended. */
