@@ -38,6 +38,8 @@ const REST_TURNS = 30_000;
 const PROBE_TURNS = 40;
 /** A worker that hangs so long has missed two pings, and nobody waits for it any more. */
 const SILENT_MS = 2.2 * WORKER_PING_MS;
+/** A turn of a loop that was held, at the most. */
+const LONG_TURN_MS = 500;
 /** Turns in which all lines are visited that a given-up queue has left behind. */
 const GIVEN_UP_TURNS = 5;
 
@@ -378,7 +380,7 @@ export class WorkersSimulation {
     else if (dice < 0.553) this.#isAway = !this.#isAway && random.chance(0.5);
     else if (dice < 0.556) this.#putRow(worker);
     else if (random.chance(2 * setting.deleting)) this.#delete(worker);
-    else await this.#turn(random.chance(0.02) ? random.below(500) : random.next() * 3);
+    else await this.#turn(random.chance(0.02) ? random.below(LONG_TURN_MS) : random.next() * 3);
   }
 
   /** Something happens to a worker; some that start are among them. */
@@ -455,8 +457,9 @@ export class WorkersSimulation {
       const hangsMs = worker?.hangsSinceMs === undefined ? 0 : nowMs - worker.hangsSinceMs;
       const { credit } = one;
       return (
-        // What it was given it may have entered just now.
-        hangsMs < SILENT_MS + PUBLISH_WAIT_MS_MAX &&
+        // What it was given it may have entered just now. A deadline is late by a turn, waits on as
+        // long as it was late, and is late again.
+        hangsMs < SILENT_MS + PUBLISH_WAIT_MS_MAX + 3 * LONG_TURN_MS &&
         (channels.some((name) => credit.bytesOf(name) > 0) || credit.bytes > 0)
       );
     });
