@@ -147,3 +147,20 @@ test('publishes of several processes are let in by what their workers have said'
   await clock.run(10);
   expect(await waiting).toEqual([[1], [2], [3]]);
 });
+
+test('a batch over several channels waits for what goes on entering as long as it would have', async () => {
+  const fake = new FakeHub();
+  await fake.publish('c', ...Array.from({ length: 10_000 }, () => 'x'));
+  expect(fake.hub.figures.gauges.queueEvents).toBeGreaterThan(0);
+  const events = ['c', 'd'].map((channel) => ({
+    channel,
+    type: undefined,
+    data: Buffer.from('last'),
+    json: false,
+  }));
+  const published = fake.hub.batches.submit(events, fake.hub.batches.reserve(''));
+  await settlePromises();
+  await heldTurn(fake.clock, () => {});
+  await fake.settle();
+  expect((await published).ids).toEqual([10_001, 10_002]);
+});
