@@ -6,9 +6,18 @@
 import { Duplex } from 'node:stream';
 import { expect, test } from 'vitest';
 import { giveUpAfter } from '../src/clock.js';
-import { CORK_WRITE_BYTES_MAX, PUBLISH_WAIT_MS_MAX, WORKER_ANSWER_MS_MAX } from '../src/limits.js';
+import {
+  BODY_PROGRESS_MS_MAX,
+  CORK_WRITE_BYTES_MAX,
+  PUBLISH_WAIT_MS_MAX,
+  WORKER_ANSWER_MS_MAX,
+} from '../src/limits.js';
 import { Arrivals } from '../src/log/nats/arrivals.js';
 import { Appends } from '../src/workers/appends.js';
+import { makeHeldBytes } from '../src/core/held-bytes.js';
+import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
+import { IncomingBody } from '../src/http/body.js';
+import type { Exchange } from '../src/http/exchange.js';
 import { FRAME, FrameReader, jsonFrame, recordsFrame, type Frame } from '../src/workers/frames.js';
 import { Link } from '../src/workers/link.js';
 import { WorkerLog } from '../src/workers/worker-log.js';
@@ -163,4 +172,35 @@ test('a batch over several channels waits for what goes on entering as long as i
   await heldTurn(fake.clock, () => {});
   await fake.settle();
   expect((await published).ids).toEqual([10_001, 10_002]);
+});
+
+/** A body of ten bytes of which half has come. */
+async function halfBody(clock: FakeClock): Promise<{
+  readonly incoming: IncomingBody;
+  readonly received: Promise<void>;
+}> {
+  const exchange = { receive() {}, closeAfter() {} } as Partial<Exchange> as Exchange;
+  const reservation = new Reservation(new PublishMemory(makeHeldBytes()), { heldBytes: 0 });
+  const incoming = new IncomingBody(exchange, 10, 10, reservation, clock);
+  const received = incoming.receive();
+  incoming.take(new ArrayBuffer(5), false);
+  await settlePromises();
+  return { incoming, received };
+}
+
+test('a body whose rest waits in the socket is received', async () => {
+  const clock = new FakeClock();
+  const { incoming, received } = await halfBody(clock);
+  await heldTurn(clock, () => incoming.take(new ArrayBuffer(5), true));
+  await received;
+  expect(incoming.body).toHaveLength(10);
+  expect(clock.timerCount, 'no deadline is left behind').toBe(0);
+});
+
+test('and one that does not go on is refused', async () => {
+  const clock = new FakeClock();
+  const { received } = await halfBody(clock);
+  const refused = received.catch((error: unknown) => error);
+  await clock.run(BODY_PROGRESS_MS_MAX + 10);
+  expect(await refused).toMatchObject({ code: 'HOLDLINE_BODY_TIMEOUT' });
 });
