@@ -58,18 +58,24 @@ export function steadyWall(clock: Pick<Clock, 'wallMs' | 'nowMs'>): () => number
 }
 
 /**
- * Runs `task` after `delayMs` without what was waited for; returns its cancellation. When the loop
- * was held for longer, what has come meanwhile is read first: timers come before sockets.
+ * Runs `task` after `delayMs` without what was waited for; returns its cancellation. Where the loop
+ * was held and it is late, it waits on for as long as it was late, at most `delayMs`: timers come
+ * before sockets and sweeps, and what these bring is to come first.
  */
 export function giveUpAfter(
-  clock: Pick<Clock, 'later' | 'soon'>,
+  clock: Pick<Clock, 'later' | 'nowMs' | 'soon'>,
   delayMs: number,
   task: () => void,
 ): () => void {
+  const dueMs = clock.nowMs() + delayMs;
   let isCancelled = false;
-  const cancel = clock.later(delayMs, () => {
-    clock.soon(() => {
-      if (!isCancelled) task();
+  let cancel = clock.later(delayMs, () => {
+    const lateMs = clock.nowMs() - dueMs;
+    cancel = clock.later(Math.min(lateMs, delayMs), () => {
+      // Another timer may fire before the sockets are looked at.
+      clock.soon(() => {
+        if (!isCancelled) task();
+      });
     });
   });
   return () => {

@@ -296,7 +296,10 @@ export const CONCURRENT_READS_MAX = 16;
  */
 export const WAITING_PUBLISHERS_MAX = 1_024;
 
-/** Time a publisher waits for room, ms; then 503. core/intake.ts */
+/**
+ * Time a publisher waits for room, ms; then 503. Longer where the loop was held meanwhile.
+ * core/intake.ts, workers/appends.ts
+ */
 export const PUBLISH_WAIT_MS_MAX = 2_000;
 
 /**

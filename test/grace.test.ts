@@ -196,6 +196,23 @@ test('a line on several channels holds each of them', async () => {
   ).toEqual(ids(1, fake.hub.head));
 });
 
+test('with --slow latest a line that goes on with the newest event holds its channels from there only', async () => {
+  const fake = new FakeHub({ slow: 'latest', replay: { events: 1, bytes: ROOM_BYTES } });
+  const line = join(fake, 'a,b', 'sse-env');
+  await stall(fake, 'a');
+  // While a holds more than it may, b does not wait for the line.
+  await fake.publish('a', ...Array.from({ length: 2 * (ROOM_BYTES / DATA.length) }, () => DATA));
+  await fake.publish('b', 'lost');
+  await fake.publish('b', DATA.repeat(5));
+  await fake.clock.turn();
+  expect(fake.hub.figures.gauges.queueEvents).toBeGreaterThan(0);
+  fake.read(line);
+  for (let turns = 0; turns < 5; turns++) await fake.clock.turn();
+  expect(fake.counters).toMatchObject({ slow_latest_total: 1, lines_stalled_total: 2 });
+  expect(fake.hub.lines.groupAt(line.handle).table.graceCount).toBe(1);
+  expect(fake.hub.figures.gauges.queueEvents).toBe(0);
+});
+
 describe('while nobody is held back', () => {
   test('a grace in vain costs neither trust nor budget', async () => {
     const fake = new FakeHub({ replay: { events: 1000, bytes: 1_000_000 } });

@@ -2,6 +2,7 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
+import { NATS_HEARTBEAT_MS, NATS_HEARTBEATS_MISSED_MAX } from '../src/limits.js';
 import { Tail } from '../src/log/nats/tail.js';
 import { FakeClock } from './support/fake-clock.js';
 
@@ -10,7 +11,7 @@ function tailOf(oldestId: () => number) {
   const clock = new FakeClock();
   let give: (error: null, message: Msg) => void = () => {};
   let place = 0;
-  const asked = { looks: 0 };
+  const asked = { looks: 0, consumers: 0 };
   const got: (number | string)[] = [];
   const manager = {
     streams: {
@@ -19,7 +20,12 @@ function tailOf(oldestId: () => number) {
         return { state: { first_seq: oldestId(), last_seq: 1e6 }, cluster: undefined };
       },
     },
-    consumers: { add: async () => ({ name: 'c', delivered: { stream_seq: 0 } }) },
+    consumers: {
+      add: async () => {
+        asked.consumers++;
+        return { name: 'c', delivered: { stream_seq: 0 } };
+      },
+    },
   } as unknown as JetStreamManager;
   const nats = {
     subscribe: (_inbox: string, { callback }: { callback: typeof give }) => {
@@ -46,7 +52,7 @@ function tailOf(oldestId: () => number) {
     do await clock.turn(1);
     while (!clock.isIdle);
   };
-  return { tail, arrive, settle, got, asked };
+  return { clock, tail, arrive, settle, got, asked };
 }
 
 test('a thousand holes between messages that are here take one look, and are no loss', async () => {
@@ -80,6 +86,19 @@ test('holes below the oldest id are lost, those above it were never anything', a
   arrive([1, 4, 6, 9]);
   await settle();
   expect(got).toEqual([1, 'lost through 3', 4, 'lost through 5', 6, 9]);
+});
+
+test('a loop that was held makes no consumer silent; one that says nothing after that is made again', async () => {
+  const { clock, tail, settle, asked } = tailOf(() => 1);
+  await tail.restart();
+  await settle();
+  clock.pass(60_000);
+  // What came meanwhile is read after the timers.
+  clock.runTimers();
+  expect([tail.isLive, asked.consumers]).toEqual([true, 1]);
+  await clock.run((NATS_HEARTBEATS_MISSED_MAX + 1) * NATS_HEARTBEAT_MS);
+  expect([tail.isLive, asked.consumers]).toEqual([true, 2]);
+  tail.close();
 });
 
 test('a consumer that NATS never makes is given up at its time, in the words of NATS', async () => {

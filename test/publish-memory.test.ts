@@ -1,7 +1,7 @@
 /** The memory of publishes: what fits later is told from what never fits. */
 import { expect, test } from 'vitest';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
-import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
+import { PublishMemory, Reservation, type PublishShare } from '../src/core/publish-memory.js';
 import { PUBLISH_BYTES_MAX } from '../src/limits.js';
 
 test('a publish that fits alone, but not now, may be tried again; one that never fits may not', () => {
@@ -22,7 +22,8 @@ test('a publish that fits alone, but not now, may be tried again; one that never
 
 test('two memories have their own bounds, and one account', () => {
   const held = makeHeldBytes();
-  const memories = [new PublishMemory(held, 1000), new PublishMemory(held, 100, 'batches')];
+  const batches = new PublishMemory(held, 100, { what: 'batches', ofShare: 'of this key' });
+  const memories = [new PublishMemory(held, 1000), batches];
   const [first, second] = memories.map((memory) => new Reservation(memory, { heldBytes: 0 }));
   first!.grow(500);
   second!.grow(50);
@@ -32,4 +33,24 @@ test('two memories have their own bounds, and one account', () => {
   expect(() => second!.grow(1)).toThrow('batches already hold 50 of 100 bytes');
   second!.release();
   expect(held.publishes).toBe(0);
+});
+
+test('a refusal says what is full: what all hold together, and how much of it is the own share', () => {
+  const memory = new PublishMemory(makeHeldBytes(), 1000);
+  const [full, own] = [{ heldBytes: 0 }, { heldBytes: 0 }];
+  new Reservation(memory, full).grow(500);
+  new Reservation(memory, own).grow(200);
+  const refusalOf = (share: PublishShare): unknown => {
+    try {
+      return new Reservation(memory, share).grow(300);
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  expect([full, own, { heldBytes: 0 }, memory.unverified].map(refusalOf)).toEqual([
+    'publishes already hold 700 of 1000 bytes, 500 of them to this channel; try again after Retry-After',
+    'publishes already hold 700 of 1000 bytes, 200 of them to this channel; try again after Retry-After',
+    'publishes already hold 700 of 1000 bytes, 0 of them to this channel; try again after Retry-After',
+    'publishes already hold 700 of 1000 bytes, 0 of them from unknown senders; try again after Retry-After',
+  ]);
 });

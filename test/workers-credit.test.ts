@@ -165,8 +165,7 @@ test('without room in time a publish is refused, and those behind it go on', asy
   it.full.add('c');
   const refused = it.appends.append('w', [event('c')]);
   const settled = refused.catch((error: unknown) => error);
-  it.clock.pass(PUBLISH_WAIT_MS_MAX);
-  it.clock.runTimers();
+  await it.clock.run(PUBLISH_WAIT_MS_MAX + 10);
   await expect(settled).resolves.toMatchObject({ code: 'HOLDLINE_PUBLISH_BUSY' });
   expect(it.appends.waitingCount).toBe(0);
   it.full.clear();

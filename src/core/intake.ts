@@ -3,7 +3,7 @@
  * channel has room. Without room they wait in its admission queue, and are refused after a while.
  * Each channel has its own room and queue, so none holds up another.
  */
-import type { Clock } from '../clock.js';
+import { giveUpAfter, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
@@ -365,7 +365,7 @@ export class Intake {
         reservation.release();
         reject(error);
       };
-      const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS_MAX, () => {
+      const cancelDeadline = giveUpAfter(this.#clock, PUBLISH_WAIT_MS_MAX, () => {
         const reason = this.#whyNoRoom(channel, waiter.bytes);
         giveUp(
           new HoldlineError(

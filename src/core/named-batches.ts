@@ -3,7 +3,7 @@
  * or refused. They never wait for the room that lines take: one that waited on a channel would hold
  * up its others.
  */
-import type { Clock } from '../clock.js';
+import { giveUpAfter, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { NAMED_BATCH_BYTES_MAX, NAMED_BATCH_WAIT_MS_MAX } from '../limits.js';
@@ -79,11 +79,10 @@ export class NamedBatches {
     this.#log = log;
     this.#clock = clock;
     this.#counters = counters;
-    this.#memory = new PublishMemory(
-      held,
-      NAMED_BATCH_BYTES_MAX,
-      'batches over several channels of this credential',
-    );
+    this.#memory = new PublishMemory(held, NAMED_BATCH_BYTES_MAX, {
+      what: 'batches over several channels',
+      ofShare: 'of this credential',
+    });
   }
 
   /** Batches that are being read or appended. */
@@ -152,16 +151,17 @@ export class NamedBatches {
    * whatever enters, when the publisher has left, or after NAMED_BATCH_WAIT_MS_MAX.
    */
   async #othersEntered(needs: ReadonlyMap<string, Need>, reservation: Reservation): Promise<void> {
-    const untilMs = this.#clock.nowMs() + NAMED_BATCH_WAIT_MS_MAX;
-    for (;;) {
-      const entering = this.#enteringOf(needs);
-      if (entering === undefined) return;
+    let entering = this.#enteringOf(needs);
+    if (entering === undefined) return;
+    let isOver = false;
+    const cancel = giveUpAfter(this.#clock, NAMED_BATCH_WAIT_MS_MAX, () => (isOver = true));
+    for (; entering !== undefined && !isOver; entering = this.#enteringOf(needs)) {
       // All are looked at again when this one is done, and not in each turn.
-      while (entering.isEntering) {
+      while (entering.isEntering && !isOver && !reservation.isReleased)
         await new Promise<void>((resolve) => this.#clock.soon(resolve));
-        if (reservation.isReleased || this.#clock.nowMs() > untilMs) return;
-      }
+      if (reservation.isReleased) break;
     }
+    cancel();
   }
 
   /** A channel whose queue goes on entering; undefined if there is none, or another is full. */

@@ -13,6 +13,14 @@ export interface PublishShare {
   heldBytes: number;
 }
 
+/** Whose memory a refusal speaks of: "WHAT already hold …, 7 of them OF SHARE". */
+interface MemoryWords {
+  readonly what: string;
+  readonly ofShare: string;
+}
+
+const TO_ONE_CHANNEL: MemoryWords = { what: 'publishes', ofShare: 'to this channel' };
+
 /** The memory of one publish. */
 export class Reservation {
   readonly #memory: PublishMemory;
@@ -78,19 +86,18 @@ export class PublishMemory {
   readonly #limitBytes: number;
   /** The account in which `publishes` is what all publishes hold, of this bound or another. */
   readonly #held: HeldBytes;
-  /** Whose publishes a share is of, as a refusal says it. */
-  readonly #sharer: string;
+  readonly #words: MemoryWords;
   /** What the publishes under this bound hold. */
   #heldBytes = 0;
 
   constructor(
     held: HeldBytes,
     limitBytes: number = PUBLISH_BYTES_MAX,
-    sharer: string = 'publishes to this channel',
+    words: MemoryWords = TO_ONE_CHANNEL,
   ) {
     this.#held = held;
     this.#limitBytes = limitBytes;
-    this.#sharer = sharer;
+    this.#words = words;
   }
 
   /** Throws HOLDLINE_PUBLISH_BUSY unless the share may hold `bytes` more. */
@@ -102,9 +109,11 @@ export class PublishMemory {
       );
     }
     if (!this.mayHold(share, bytes)) {
+      const { what, ofShare } = this.#words;
+      const whose = share === this.unverified ? 'from unknown senders' : ofShare;
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
-        `${this.#sharer} already hold ${share.heldBytes} of ${this.#limitBytes} bytes for all; try again after Retry-After`,
+        `${what} already hold ${this.#heldBytes} of ${this.#limitBytes} bytes, ${share.heldBytes} of them ${whose}; try again after Retry-After`,
       );
     }
     this.hold(share, bytes);

@@ -406,7 +406,7 @@ export class Pump {
     this.#counters.gaps_slow_total++;
     if (skip) {
       this.#counters.slow_latest_total++;
-      table.cursors[row] = Math.max(cursor, newest - 1);
+      table.advance(row, Math.max(cursor, newest - 1));
     }
     table.losses[row] = this.#lossClock.count;
     table.interrupt(row, Math.max(table.cursors[row] as number, set.lostThrough));

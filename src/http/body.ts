@@ -2,6 +2,7 @@
  * The body of a request: received into one buffer, and counted against its reservation before it is
  * copied. If its length is known, the buffer is made once; otherwise it doubles.
  */
+import { giveUpAfter, SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { Reservation } from '../core/publish-memory.js';
 import { HoldlineError } from '../errors.js';
 import { BODY_PROGRESS_BYTES_MIN, BODY_PROGRESS_MS_MAX, BODY_ROOM_BYTES_MIN } from '../limits.js';
@@ -19,8 +20,9 @@ export class IncomingBody implements Incoming {
   #bytes = 0;
   #isOver = false;
   isWhole = false;
-  #timer: NodeJS.Timeout | undefined;
-  /** Bytes that had come when the timer was last set. */
+  readonly #clock: Clock;
+  #cancelDeadline: (() => void) | undefined;
+  /** Bytes that had come when the deadline was last set. */
   #progressBytes = 0;
 
   constructor(
@@ -28,11 +30,13 @@ export class IncomingBody implements Incoming {
     contentLength: number | undefined,
     limitBytes: number,
     reservation: Reservation,
+    clock: Clock = SYSTEM_CLOCK,
   ) {
     this.#exchange = exchange;
     this.#contentLength = contentLength;
     this.#limitBytes = limitBytes;
     this.#reservation = reservation;
+    this.#clock = clock;
   }
 
   /**
@@ -73,7 +77,7 @@ export class IncomingBody implements Incoming {
     this.#isOver = true;
     this.#room = undefined;
     this.#body = undefined;
-    clearTimeout(this.#timer);
+    this.#cancelDeadline?.();
   }
 
   take(piece: ArrayBuffer, isLast: boolean): void {
@@ -129,12 +133,12 @@ export class IncomingBody implements Incoming {
 
   /** Answers a slow body with 408 before uWebSockets closes it without a word. */
   #watchProgress(): void {
-    if (this.#timer === undefined) {
-      this.#timer = setTimeout(() => this.#tooSlow(), BODY_PROGRESS_MS_MAX).unref();
-    } else if (this.#bytes - this.#progressBytes >= BODY_PROGRESS_BYTES_MIN) {
+    if (this.#cancelDeadline !== undefined) {
+      if (this.#bytes - this.#progressBytes < BODY_PROGRESS_BYTES_MIN) return;
       this.#progressBytes = this.#bytes;
-      this.#timer.refresh();
+      this.#cancelDeadline();
     }
+    this.#cancelDeadline = giveUpAfter(this.#clock, BODY_PROGRESS_MS_MAX, () => this.#tooSlow());
   }
 
   #tooSlow(): void {

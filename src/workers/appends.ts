@@ -4,7 +4,7 @@
  * for as long as a publish may wait for room. The same idempotency key from two workers is
  * published once.
  */
-import type { Clock } from '../clock.js';
+import { giveUpAfter, type Clock } from '../clock.js';
 import { queuedBytesOf } from '../core/entrance.js';
 import type { NewEntry } from '../core/event.js';
 import type { EventLog } from '../core/event-log.js';
@@ -160,7 +160,7 @@ export class Appends {
   #wait(from: unknown, costs: ReadonlyMap<string, number>): Promise<void> {
     const [channel] = costs.keys() as IterableIterator<string>;
     return new Promise((resolve, reject) => {
-      const cancel = this.#clock.later(PUBLISH_WAIT_MS_MAX, () =>
+      const cancel = giveUpAfter(this.#clock, PUBLISH_WAIT_MS_MAX, () =>
         waiter.settle(busy(channel as string, `had no room for ${PUBLISH_WAIT_MS_MAX} ms`)),
       );
       const waiter: Waiter = {

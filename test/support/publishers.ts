@@ -114,7 +114,8 @@ export class Publishers {
       const hasNoRoom =
         this.#world.pendingOf(channel).length > 0 || unswept.has(channel) || slow.has(channel);
       const waitedMs = clock.nowMs() - pending.sinceMs;
-      if (waitedMs > PUBLISH_WAIT_MS_MAX + longestTurnMs && !pending.isSlow)
+      // Its deadline is late, waits on as long as it was late, and is late again.
+      if (waitedMs > PUBLISH_WAIT_MS_MAX + 3 * longestTurnMs && !pending.isSlow)
         throw new Error(`a publish on ${pending.channel} has had no answer for ${waitedMs} ms`);
       pending.turnsWithRoom = hasNoRoom ? 0 : pending.turnsWithRoom + 1;
       if (pending.turnsWithRoom > 3)

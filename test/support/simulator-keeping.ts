@@ -119,6 +119,8 @@ export class KeepingSimulation {
   #readsUnderWay = 0;
   #givenUp = 0;
   #givenUpTurns = 0;
+  /** When lines that were left behind are visited: a flush interval may be under way. */
+  #flushedWallMs = 0;
   /** What was committed, by the entries that the log was given. */
   readonly #committed = new WeakMap<readonly NewEntry[], readonly number[]>();
 
@@ -314,7 +316,7 @@ export class KeepingSimulation {
     const of = this.#random.pick(['all', 'channel'] as const);
     this.#diary.note(`an event on ${channel} is skipped, which ${of} may have lost`);
     this.#log.skip([this.#newEvent(channel, 1)], of);
-    this.#givenUpTurns = GIVEN_UP_TURNS;
+    this.#leftBehind();
   }
 
   #newEvent(channel: string, count: number): NewEvent {
@@ -355,15 +357,21 @@ export class KeepingSimulation {
 
   // ── what must hold ─────────────────────────────────────────────────────────────────────────────
 
+  #leftBehind(): void {
+    this.#givenUpTurns = GIVEN_UP_TURNS;
+    this.#flushedWallMs = this.#clock.wallMs() + this.setting.hub.flushIntervalMs;
+  }
+
   /** After each turn: the hub's tables against what the clients know. */
   #check(): void {
     this.#diary.throwFault();
     const { gauges } = this.#hub.figures;
     // Where a queue was given up, lines are lapped until they are visited.
     const { queues_given_up_total: givenUp } = this.#counters;
-    if (givenUp !== this.#givenUp) this.#givenUpTurns = GIVEN_UP_TURNS;
+    if (givenUp !== this.#givenUp) this.#leftBehind();
     this.#givenUp = givenUp;
-    const isGivenUp = this.#givenUpTurns-- > 0;
+    const isGivenUp = this.#givenUpTurns > 0;
+    if (this.#clock.wallMs() > this.#flushedWallMs) this.#givenUpTurns--;
     const { open, reading } = this.#lines.check(this.#server, isGivenUp);
     const waiting = this.#polls.waitingOn(this.#server);
     if (gauges.linesOpen !== open + waiting || gauges.linesReading !== reading)

@@ -34,10 +34,12 @@ const QUIET = 'quiet';
 const MIB = 1024 * 1024;
 /** Turns in which everything comes to rest. */
 const REST_TURNS = 30_000;
-/** Turns in which a publish passes the processes and comes back, if nothing holds it up. */
+/** Turns that a publish takes through the processes and back, beside the time on its way. */
 const PROBE_TURNS = 40;
 /** A worker that hangs so long has missed two pings, and nobody waits for it any more. */
 const SILENT_MS = 2.2 * WORKER_PING_MS;
+/** A turn of a loop that was held, at the most. */
+const LONG_TURN_MS = 500;
 /** Turns in which all lines are visited that a given-up queue has left behind. */
 const GIVEN_UP_TURNS = 5;
 
@@ -113,8 +115,12 @@ function settingOf(random: Random): WorkersSetting {
 /** A publish on the quiet channel, until it is answered. */
 interface Probe {
   readonly worker: SimulatedWorker;
-  /** What it may take yet; a long turn counts as a short one, since nothing happens in it. */
+  /**
+   * The time that pipes and the log may take yet; a long turn counts as a short one, since nothing
+   * happens in it.
+   */
   leftMs: number;
+  /** Turns that it may take beside: a pipe brings its bytes in pieces, some in later turns. */
   leftTurns: number;
 }
 
@@ -374,7 +380,7 @@ export class WorkersSimulation {
     else if (dice < 0.553) this.#isAway = !this.#isAway && random.chance(0.5);
     else if (dice < 0.556) this.#putRow(worker);
     else if (random.chance(2 * setting.deleting)) this.#delete(worker);
-    else await this.#turn(random.chance(0.02) ? random.below(500) : random.next() * 3);
+    else await this.#turn(random.chance(0.02) ? random.below(LONG_TURN_MS) : random.next() * 3);
   }
 
   /** Something happens to a worker; some that start are among them. */
@@ -432,7 +438,7 @@ export class WorkersSimulation {
   /** From now on nothing holds it up. */
   #beginProbe(probe: Probe): void {
     const { latencyMs, appendMs, answerMs } = this.setting;
-    probe.leftMs = 2 * latencyMs + appendMs + answerMs + 2;
+    probe.leftMs = 2 * latencyMs + appendMs + answerMs;
     probe.leftTurns = PROBE_TURNS;
   }
 
@@ -451,8 +457,9 @@ export class WorkersSimulation {
       const hangsMs = worker?.hangsSinceMs === undefined ? 0 : nowMs - worker.hangsSinceMs;
       const { credit } = one;
       return (
-        // What it was given it may have entered just now.
-        hangsMs < SILENT_MS + PUBLISH_WAIT_MS_MAX &&
+        // What it was given it may have entered just now. A deadline is late by a turn, waits on as
+        // long as it was late, and is late again.
+        hangsMs < SILENT_MS + PUBLISH_WAIT_MS_MAX + 3 * LONG_TURN_MS &&
         (channels.some((name) => credit.bytesOf(name) > 0) || credit.bytes > 0)
       );
     });
@@ -488,15 +495,15 @@ export class WorkersSimulation {
   #checkProbe(ms: number): void {
     const probe = this.#probe;
     if (probe === undefined) return;
-    probe.leftMs -= Math.min(ms, 3);
-    probe.leftTurns--;
+    if (probe.leftMs > 0) probe.leftMs -= Math.min(ms, 3);
+    else probe.leftTurns--;
     // The credit in all is used up: that holds up everyone.
     const { bytes } = this.setting.credit;
     const { reserved } = this.#supervisor.held;
     for (const { credit } of this.#supervisor.processes)
       if (credit.bytes + reserved >= bytes) this.#beginProbe(probe);
     if (!probe.worker.isResponsive) this.#probe = undefined;
-    else if (probe.leftTurns < 0 && probe.leftMs < 0)
+    else if (probe.leftTurns < 0)
       throw new Error(
         `a publish on a channel that nobody reads waits at ${probe.worker.pid}: ${this.#state}`,
       );

@@ -71,6 +71,7 @@ export class Tail {
   /** Rises when the consumer is made again: what belongs to an older one is dropped. */
   #generation = 0;
   #isMade = false;
+  /** When NATS said something last; later by what this loop was held. */
   #heardMs = 0;
   #cancelTimer: (() => void) | undefined;
   #isClosed = false;
@@ -231,9 +232,13 @@ export class Tail {
 
   /** NATS sends something at least every NATS_HEARTBEAT_MS. */
   #watch(generation: number): void {
+    const dueMs = this.#clock.nowMs() + NATS_HEARTBEAT_MS;
     this.#cancelTimer = this.#clock.later(NATS_HEARTBEAT_MS, () => {
       if (generation !== this.#generation) return;
-      const quietMs = this.#clock.nowMs() - this.#heardMs;
+      const nowMs = this.#clock.nowMs();
+      // What came while the loop was held is read after this.
+      this.#heardMs += Math.max(0, nowMs - dueMs);
+      const quietMs = nowMs - this.#heardMs;
       if (quietMs > NATS_HEARTBEATS_MISSED_MAX * NATS_HEARTBEAT_MS) void this.restart();
       else this.#watch(generation);
     });
