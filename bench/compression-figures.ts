@@ -3,7 +3,7 @@ import { type EventKind, ratioBound } from './compression-events.js';
 import { type FanOutFigures, fanOutFiguresOf } from './fan-out-figures.js';
 import type { OpenLoopRound } from './open-loop.js';
 import { median } from './statistics.js';
-import { type Figure, drawTable, fixed, ms, percent, short } from './table.js';
+import { type Figure, drawTable, fixed, ms, ofRounds, percent, short } from './table.js';
 import { counts, roundsLeft } from './verdict.js';
 
 export const ENCODINGS = ['holdline', 'holdline-gzip'] as const;
@@ -156,9 +156,7 @@ export function aimsOf(summary: CompressionSummary, lines: number): Aim[] {
     if (values === undefined) return;
     const value = median(values);
     const measured =
-      values.length === 0
-        ? undefined
-        : `${fixed(value, 2)} × (${values.map((one) => fixed(one, 2)).join(' · ')})${more}`;
+      values.length === 0 ? undefined : `${fixed(value, 2)} × (${ofRounds(values)})${more}`;
     aims.push({ what, aim, measured, isKept: isKept(value) });
   };
   const busyAt = `${RATE_BUSY} events/s`;

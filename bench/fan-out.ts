@@ -34,8 +34,8 @@ export interface FanOutParameters {
   reader: boolean;
   clientNapMs: number;
   /**
-   * Whether a server's threads but its first one, a log's among them, have all cores: all share its
-   * core without.
+   * Whether a server's threads but its first one, a log's among them, have all cores, as nobody
+   * keeps them on the core of the loop: all share its core without.
    */
   freesThreads: boolean;
   /** Whether the server publishes from within; the runner over HTTP without. */
@@ -185,14 +185,6 @@ export function fanOutWith(
       variant,
     );
 }
-
-/**
- * The fan-out with other defaults, also of servers with a log. That has a thread of its own, which
- * nobody keeps on the core of the loop.
- */
-export const fanOutWithLogs = (
-  defaults: Parameters<typeof fanOutWith>[0],
-): ReturnType<typeof fanOutWith> => fanOutWith(defaults, { freesThreads: true });
 
 interface Turn {
   target: TargetName;

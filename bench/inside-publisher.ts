@@ -5,7 +5,7 @@
  */
 import { eventData, stampEvent } from '../dist/tools/load/clients/event.js';
 import { recordUs } from '../dist/tools/load/books/histogram.js';
-import { Publisher, type PublisherOptions } from '../dist/tools/load/run/publisher.js';
+import { dueAtUs, Publisher, type PublisherOptions } from '../dist/tools/load/run/publisher.js';
 import { nowUs, sleepMs, sleepUntilUs } from './clock.js';
 
 /** What a server is asked to publish. */
@@ -44,7 +44,7 @@ export async function publishSeries(
     ids: new Float64Array(events).fill(Number.NaN),
   };
   const data = eventData(run, sizeBytes);
-  const dueUs = (sequence: number): number => startUs + (sequence * 1e6) / ratePerSecond;
+  const dueUs = (sequence: number): number => dueAtUs(startUs, ratePerSecond, sequence);
   let unanswered = events;
   const publishOne = async (sequence: number): Promise<void> => {
     stampEvent(data, 0, sequence, dueUs(sequence));
@@ -70,25 +70,16 @@ export async function publishSeries(
 /** In the runner: has the server publish, and books it. */
 export class InsidePublisher extends Publisher {
   readonly #ask: (series: Series) => Promise<SeriesPublished>;
-  #startUs = 0;
 
   constructor(options: PublisherOptions, ask: (series: Series) => Promise<SeriesPublished>) {
     super(options);
     this.#ask = ask;
   }
 
-  override get pending(): number {
-    return 0;
-  }
-
   override open(): void {}
 
-  override dueUs(sequence: number): number {
-    return this.#startUs + (sequence * 1e6) / this.options.ratePerSecond;
-  }
-
   override async publish(startUs: number): Promise<void> {
-    this.#startUs = startUs;
+    this.startUs = startUs;
     const { run, sizeBytes, ratePerSecond, events } = this.options;
     const { sentUs, answeredUs, statuses, ids } = await this.#ask({
       run,

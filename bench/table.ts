@@ -38,6 +38,11 @@ export function fixed(value: Figure, digits: number): string {
   return isMissing(value) ? '–' : value.toFixed(digits);
 }
 
+/** The ratios of all rounds, in turn: 0.94 · 1.03 · 0.96 */
+export function ofRounds(ratios: readonly number[]): string {
+  return ratios.map((ratio) => fixed(ratio, 2)).join(' · ');
+}
+
 /** 1.50 M, 228 k, 15,000, 560 */
 export function short(value: Figure): string {
   if (isMissing(value)) return '–';

@@ -209,16 +209,22 @@ describe('measuring', () => {
   });
 });
 
+/** Closed when the test is over. */
+async function startRig(compress?: 'shared'): Promise<Rig> {
+  const rig = await Rig.start({
+    transport: 'sse',
+    cores: undefined,
+    socketSendBufferBytes: 64 * 1024,
+    heartbeatMs: 15_000,
+    ...(compress && { compress }),
+  });
+  onTestFinished(() => rig.close());
+  return rig;
+}
+
 describe('compressed lines', () => {
   it('are read by clients that take gzip, and what the compressor did is in the window', async () => {
-    const rig = await Rig.start({
-      transport: 'sse',
-      cores: undefined,
-      socketSendBufferBytes: 64 * 1024,
-      heartbeatMs: 15_000,
-      compress: 'shared',
-    });
-    onTestFinished(() => rig.close());
+    const rig = await startRig('shared');
     await rig.open(40);
     const eventBytes = 512;
     const window = await rig.publish({ ratePerSecond: 100, eventBytes, seconds: 1 });
@@ -275,13 +281,7 @@ describe('what goes wrong', () => {
   });
 
   it('is told in words where the measured server is killed', async () => {
-    const rig = await Rig.start({
-      transport: 'sse',
-      cores: undefined,
-      socketSendBufferBytes: 64 * 1024,
-      heartbeatMs: 15_000,
-    });
-    onTestFinished(() => rig.close());
+    const rig = await startRig();
     const { server } = rig;
     process.kill(server.pid, 'SIGKILL');
     await until('its end', () => !existsSync(`/proc/${server.pid}`));

@@ -1,6 +1,6 @@
 /** The tables of the fan-out subject. */
 import type { FanOutFigures, FanOutRatio } from '../../bench/fan-out-figures.js';
-import { type Figure, fixed, ms, percent, short } from '../../bench/table.js';
+import { type Figure, fixed, ms, ofRounds, percent, short } from '../../bench/table.js';
 import { TARGET_TITLES, type TargetName } from '../../bench/targets.js';
 import { ROUNDS_MIN, discardedNote, enoughRounds, keptCell, keptRounds } from './kept-rounds.js';
 import type { FanOutResult } from './first-screen.js';
@@ -85,8 +85,6 @@ function fanOutTitle({ target, lines }: FanOutFigures, { parameters }: FanOutRes
 export function fanOutRatioTable(result: FanOutResult): Drawn {
   const head = ['', 'events/s', 'p50', 'p99', 'deliveries', 'rounds (p50)', 'rounds (p99)'];
   const times = (value: number): string => `${fixed(value, 2)} ×`;
-  const each = (values: readonly number[]): string =>
-    values.map((value) => fixed(value, 2)).join(' · ');
   const rows = result.summary.ratios
     .filter(({ of, against, p50 }) => p50.length >= ROUNDS_MIN && FLOORS.get(against) === of)
     .map((ratio) => [
@@ -95,8 +93,8 @@ export function fanOutRatioTable(result: FanOutResult): Drawn {
       times(ratio.p50Median),
       times(ratio.p99Median),
       times(ratio.deliveriesMedian),
-      each(ratio.p50),
-      each(ratio.p99),
+      ofRounds(ratio.p50),
+      ofRounds(ratio.p99),
     ]);
   return { text: withCaption(table(head, rows), result), figures: [] };
 }
@@ -224,25 +222,18 @@ const SWEEP_AIMS: ReadonlyMap<number, string> = new Map([
 
 /** Holdline beside the loop of slices, each with its publisher inside, at every rate. */
 export function sweepTable(result: FanOutResult): string {
-  const times = (values: readonly number[]): string =>
-    values.map((value) => fixed(value, 2)).join(' · ');
   const rows = result.summary.figures.map((figures) => {
     const { ratePerSecond, target } = figures;
     const kept = (draw: (figures: FanOutFigures) => string): string => keptCell(figures, draw);
     const isCeiling = ratePerSecond >= CEILING_RATE;
-    const ratio =
-      target === 'holdline' ? ratioOf(result, target, 'slice-loop', ratePerSecond) : undefined;
+    const ratio = ratioOf(result, target, 'slice-loop', ratePerSecond);
     return [
       `${TARGET_TITLES[target]}, ${short(ratePerSecond)} events/s`,
       isCeiling ? '' : kept(({ p50Ms }) => ms(p50Ms)),
       isCeiling ? '' : kept(({ p99Ms }) => ms(p99Ms)),
       kept(({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
-      target === 'holdline' ? (SWEEP_AIMS.get(ratePerSecond) ?? '') : '',
-      ratio === undefined
-        ? ''
-        : isCeiling
-          ? `${fixed(ratio.deliveriesMedian, 2)} × (${times(ratio.deliveries ?? [])})`
-          : `p99 ${fixed(ratio.p99Median, 2)} × (${times(ratio.p99)})`,
+      ratio === undefined ? '' : (SWEEP_AIMS.get(ratePerSecond) ?? ''),
+      ratio === undefined ? '' : shareOfLoop(ratio, isCeiling),
       kept(({ serverCpuUsPerDelivery }) => fixed(serverCpuUsPerDelivery, 2)),
       keptRounds(figures),
     ];
@@ -258,6 +249,13 @@ export function sweepTable(result: FanOutResult): string {
     'rounds kept',
   ];
   return withRatioNotes(table(head, rows), result);
+}
+
+/** What is delivered, where the core is full, and else the 99th percentile. */
+function shareOfLoop(ratio: FanOutRatio, isCeiling: boolean): string {
+  return isCeiling
+    ? `${fixed(ratio.deliveriesMedian, 2)} × (${ofRounds(ratio.deliveries ?? [])})`
+    : `p99 ${fixed(ratio.p99Median, 2)} × (${ofRounds(ratio.p99)})`;
 }
 
 /** A table of the fan-out with ratios in its rows, above what a reader must know of them. */

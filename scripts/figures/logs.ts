@@ -10,7 +10,7 @@ import {
 } from '../../bench/log-figures.js';
 import type { LogParameters } from '../../bench/log.js';
 import { type Result, readResult } from '../../bench/results.js';
-import { fixed, ms, percent, short } from '../../bench/table.js';
+import { fixed, ms, ofRounds, percent, short } from '../../bench/table.js';
 import {
   type HeldFigures,
   type WorkersParameters,
@@ -194,7 +194,7 @@ export function workersTable(): string {
       nameOfWorkers(figures.workers),
       keptCell(figures, (one) => fixed(one.serverCpuUsPerDelivery, 2)),
       keptCell(figures, (one) => `${fixed(one.timesOneProcess, 2)} ×`),
-      figures.timesOneProcessOfRounds.map((value) => fixed(value, 2)).join(' · '),
+      ofRounds(figures.timesOneProcessOfRounds),
       keptCell(figures, (one) => ms(one.p50Ms)),
       keptCell(figures, (one) => ms(one.p99Ms)),
       keptRounds(figures),

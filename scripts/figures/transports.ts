@@ -9,7 +9,7 @@ import type { IdleFigures, IdleParameters } from '../../bench/idle.js';
 import type { LongPollFigures, LongPollParameters } from '../../bench/long-poll.js';
 import { type Result, readResult } from '../../bench/results.js';
 import type { ShortPollFigures, ShortPollParameters } from '../../bench/short-poll.js';
-import { fixed, ms, percent, short } from '../../bench/table.js';
+import { fixed, ms, ofRounds, percent, short } from '../../bench/table.js';
 import { TARGET_TITLES } from '../../bench/targets.js';
 import { keptCell } from './kept-rounds.js';
 import {
@@ -83,7 +83,7 @@ export function shortPollTable(): string {
     figures.pipelined === 1 ? 'no' : String(figures.pipelined),
     keptCell(figures, ({ requestsPerSecond }) => short(requestsPerSecond)),
     figures.shareOfFloor === null ? '' : `${fixed(figures.shareOfFloor, 2)} ×`,
-    figures.shareOfFloorOfRounds.map((value) => fixed(value, 2)).join(' · '),
+    ofRounds(figures.shareOfFloorOfRounds),
     fixed(figures.serverCpuUsPerRequest, 2),
     percent(figures.serverCpuShare),
     percent(figures.clientCpuShare),

@@ -315,10 +315,7 @@ export class Channels {
   placeForLine(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
-    if (this.#ofReadersCount >= this.#ofReadersMax) {
-      this.#counters.reader_channels_refused_total++;
-      return undefined;
-    }
+    if (!this.hasPlaceForLine([name])) return undefined;
     const channel = this.#make(name);
     channel.isOfReaders = true;
     this.#ofReadersCount++;

@@ -35,12 +35,12 @@ export class Past {
 
   /**
    * Reads a subject behind an id, at least through another: begins, or goes on where a reading was
-   * left. To be left in the end.
+   * left. To be left or ended.
    */
   async read(subject: string, after: number, through: number): Promise<Reading> {
     const kept = this.#kept.take(subject, after);
     kept?.goOn(through);
-    return kept ?? this.#begin({ after, through }, { filter_subject: subject }, subject);
+    return kept ?? this.#begin(after, through, { filter_subject: subject });
   }
 
   /** Leaves a reading of a subject; everything up to `end` was used, or nothing if undefined. */
@@ -54,11 +54,7 @@ export class Past {
     this.#kept.close();
   }
 
-  async #begin(
-    { after, through }: { readonly after: number; readonly through: number },
-    how: Partial<ConsumerConfig>,
-    subject?: string,
-  ): Promise<Reading> {
+  async #begin(after: number, through: number, how: Partial<ConsumerConfig>): Promise<Reading> {
     const beganMs = this.#clock.nowMs();
     const make = (firstId: number): Promise<ConsumerInfo> => this.#consumerFrom(firstId, how);
     const first = await make(after + 1);
@@ -68,14 +64,17 @@ export class Past {
       first,
       after,
       through,
-      follows: async (id, end) => subject !== undefined && this.#follows(subject, id, end),
+      follows: (id, end) => this.#follows(how.filter_subject, id, end),
       tookMs,
     });
   }
 
-  /** Whether the stream has a message of the subject between two ids, as its leader says. */
-  async #follows(subject: string, id: number, through: number): Promise<boolean> {
-    if (id >= through) return false;
+  /**
+   * Whether the stream has a message of the subject between two ids, as its leader says; of all
+   * subjects it is not asked.
+   */
+  async #follows(subject: string | undefined, id: number, through: number): Promise<boolean> {
+    if (subject === undefined || id >= through) return false;
     const next = { seq: id + 1, next_by_subj: subject };
     const found = await this.#manager.streams.getMessage(this.#stream, next);
     return found !== null && found.seq <= through;
@@ -89,7 +88,7 @@ export class Past {
     const { state } = await this.#manager.streams.info(this.#stream);
     const start = (await this.idBefore(wallMs)) ?? 0;
     const after = Math.max(start, state.first_seq - 1, state.last_seq - countMax);
-    return this.#begin({ after, through: state.last_seq }, { headers_only: true });
+    return this.#begin(after, state.last_seq, { headers_only: true });
   }
 
   /** How many messages of a subject follow an id, at the server that was asked. */

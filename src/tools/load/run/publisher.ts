@@ -69,7 +69,8 @@ export class Publisher {
   readonly unknown = new Map<string, number>();
   /** Publishes that were answered in any way. */
   answered = 0;
-  #startUs = 0;
+  /** When the first event is due. */
+  protected startUs = 0;
   /** Events below `#due` are due, events below `#sent` were sent. */
   #due = 0;
   #sent = 0;
@@ -114,7 +115,7 @@ export class Publisher {
    */
   async publish(startUs: number): Promise<void> {
     const { events } = this.options;
-    this.#startUs = startUs;
+    this.startUs = startUs;
     for (;;) {
       const now = nowUs();
       for (; this.#due < events && this.dueUs(this.#due) <= now; this.#due++) {
@@ -141,7 +142,7 @@ export class Publisher {
 
   /** When an event is due, µs of clock.ts. */
   dueUs(sequence: number): number {
-    return this.#startUs + (sequence * 1e6) / this.options.ratePerSecond;
+    return dueAtUs(this.startUs, this.options.ratePerSecond, sequence);
   }
 
   /** Sends what is due, as far as there are connections. */
@@ -229,6 +230,11 @@ export class Publisher {
       this.options.gaveUp(`an event of ${this.options.sizeBytes} bytes was refused: ${refusal}`);
     }
   }
+}
+
+/** When an event of an open loop is due. */
+export function dueAtUs(startUs: number, ratePerSecond: number, sequence: number): number {
+  return startUs + (sequence * 1e6) / ratePerSecond;
 }
 
 /** The id in the answer to a publish; NaN where it has none that is a number. */
